@@ -1,0 +1,2 @@
+//! Runs real stores on one machine without containers.
+fn main() {}
