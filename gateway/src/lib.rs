@@ -1,1 +1,5 @@
-//! Tidewell.
+//! Tidewell: a multi-protocol observability ingest gateway.
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod registry;
