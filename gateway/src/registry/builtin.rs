@@ -48,6 +48,13 @@ pub fn tables(tenant: &Tenant) -> Result<Vec<TableDef>, BuiltinError> {
         .collect()
 }
 
+/// Whether callers may not register a table with this name: it is built in, or one of Tidewell's own.
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with("tidewell_")
+        || name.starts_with("table_registry")
+        || DEFINITIONS.iter().any(|&(builtin, _)| builtin == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

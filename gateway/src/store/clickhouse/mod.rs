@@ -1,0 +1,1 @@
+//! ClickHouse: logs and every table registered with `"store": "clickhouse"`.
