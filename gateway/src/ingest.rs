@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
 use crate::deliver::{Delivery, dead_letters};
@@ -139,6 +139,17 @@ pub struct IngestLimits {
     pub ack_timeout: Duration,
 }
 
+/// Whether requests are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// The stores' tables are being prepared.
+    Starting,
+    /// Requests are taken.
+    Ready,
+    /// The gateway is ending.
+    Stopping,
+}
+
 /// Takes requests in. Cheap to share; one per gateway.
 #[derive(Debug)]
 pub struct Ingest {
@@ -147,6 +158,7 @@ pub struct Ingest {
     budget: Arc<Semaphore>,
     limits: IngestLimits,
     metrics: Arc<Metrics>,
+    readiness: watch::Sender<Readiness>,
 }
 
 /// How a request treats its bad records.
@@ -168,7 +180,24 @@ impl Ingest {
         metrics: Arc<Metrics>,
     ) -> Self {
         let permits = (limits.in_flight_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Self { tables, delivery, budget: Arc::new(Semaphore::new(permits)), limits, metrics }
+        let (readiness, _) = watch::channel(Readiness::Starting);
+        Self { tables, delivery, budget: Arc::new(Semaphore::new(permits)), limits, metrics, readiness }
+    }
+
+    /// Whether requests are taken.
+    pub fn readiness(&self) -> Readiness {
+        *self.readiness.borrow()
+    }
+
+    /// Begins or ends to take requests.
+    pub fn set_readiness(&self, readiness: Readiness) {
+        self.readiness.send_replace(readiness);
+    }
+
+    /// Waits until requests are taken.
+    pub async fn ready(&self) {
+        // The sender lives as long as `self`, so the wait ends only with the state itself.
+        drop(self.readiness.subscribe().wait_for(|readiness| *readiness == Readiness::Ready).await);
     }
 
     /// The tables right now.
@@ -211,6 +240,13 @@ impl Ingest {
     where
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
+        match self.readiness() {
+            Readiness::Ready => {}
+            Readiness::Starting => {
+                return Err(Rejection::unavailable("the gateway is starting: its stores are not ready yet"));
+            }
+            Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
+        }
         let body_permit = self.admit(size)?;
         let decoded = self.decode(caller, size, decode).await?;
         let rows_permit = self.admit(decoded.batches.iter().map(TableBatch::memory_bytes).sum())?;
