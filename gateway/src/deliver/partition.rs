@@ -53,3 +53,6 @@ pub(super) fn split(batch: &TableBatch) -> Result<Vec<Part>, ArrowError> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,6 @@ impl Queue {
         self.waiting.lock().values().map(|entry| entry.rows).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;
