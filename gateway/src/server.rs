@@ -125,19 +125,18 @@ impl Server {
         tracing::info!(?limit, "stopping: finishing requests under way");
         self.shared.ingest.set_readiness(Readiness::Stopping);
         self.stop_listening.cancel();
-        let delivery = Arc::clone(&self.shared.delivery);
-        let orderly = async move {
-            tokio::join!(self.http.ended(), self.grpc.ended());
-            delivery.stop().await;
-            self.stop_background.cancel();
-            for task in self.background {
-                if let Err(error) = task.await {
-                    tracing::error!(%error, "a background task ended early");
-                }
+        let listeners = async { tokio::join!(self.http.ended(), self.grpc.ended()) };
+        if tokio::time::timeout(limit / 2, listeners).await.is_err() {
+            tracing::warn!("requests are still under way: their senders get no answer and send again");
+        }
+        if tokio::time::timeout(limit / 2, self.shared.delivery.stop()).await.is_err() {
+            tracing::warn!("rows still wait for a store: they were not acknowledged and are sent again");
+        }
+        self.stop_background.cancel();
+        for task in self.background {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task ended early");
             }
-        };
-        if tokio::time::timeout(limit, orderly).await.is_err() {
-            tracing::warn!(?limit, "stopped with requests under way: their senders got no answer and send again");
         }
         tracing::info!("stopped");
     }

@@ -111,6 +111,9 @@ impl Queue {
         let rest = self.cut(&mut entry);
         if let Some(rest) = rest {
             waiting.insert(key, rest);
+        }
+        if !waiting.is_empty() {
+            // This worker will be busy for a while: let another one watch over what is left.
             self.pushed.notify_one();
         }
         Next::Due(Due { submissions: entry.submissions })
