@@ -24,6 +24,16 @@ pub(super) fn schema_error(reason: String) -> StoreError {
     StoreError::Schema { store: STORE, reason }
 }
 
+/// A value that Postgres does not take.
+pub(super) fn data_error(reason: String) -> StoreError {
+    StoreError::Data { store: STORE, reason }
+}
+
+/// Postgres cannot be used at all.
+pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
+    StoreError::Unavailable { store: STORE, reason: reason.into() }
+}
+
 /// No connection to be had.
 pub(super) fn from_pool(error: &PoolError) -> StoreError {
     match error {
@@ -37,7 +47,7 @@ pub(super) fn from_pool(error: &PoolError) -> StoreError {
 }
 
 /// A statement that failed. Classes as in the Postgres manual, appendix A.
-pub(super) fn from_postgres(error: &tokio_postgres::Error) -> StoreError {
+pub(crate) fn from_postgres(error: &tokio_postgres::Error) -> StoreError {
     let reason = text(error);
     let Some(state) = error.code() else {
         return StoreError::Unavailable { store: STORE, reason };
