@@ -28,6 +28,16 @@ pub enum StoreKind {
     ClickHouse,
 }
 
+impl StoreKind {
+    /// The store's name in definitions, metrics and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timescale => "timescale",
+            Self::ClickHouse => "clickhouse",
+        }
+    }
+}
+
 /// What kind of records a table takes; decides which synonyms REST accepts for its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,6 +8,7 @@
 //! - errors say what to do next ([`StoreError::next`]), never how the caller erred: that was settled before.
 
 pub mod clickhouse;
+pub mod migrate;
 pub mod timescale;
 
 use async_trait::async_trait;

@@ -74,7 +74,8 @@ fn types(maps: &MapArray) -> Result<MapArray, ArrowError> {
     let (mut count, mut at) = (0, 0);
     for &bound in bounds {
         let end = index(bound) - first;
-        count += codes.values().get(at..end).unwrap_or_default().iter().filter(|&&code| code != string).count();
+        count +=
+            codes.values().get(at..end).unwrap_or_default().iter().filter(|&&code| code != string).count();
         at = end;
         offsets.push(i32::try_from(count).unwrap_or(i32::MAX));
     }

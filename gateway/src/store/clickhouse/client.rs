@@ -36,12 +36,11 @@ pub(super) fn client(config: &ClickHouseConfig) -> Result<Client, StoreError> {
             .map_err(|error| unavailable(format!("clickhouse.password_file {}: {error}", path.display())))?,
         None => config.password.reveal().to_owned(),
     };
-    let mut client = Client::with_http_client(http).with_url(url.to_string()).with_compression(
-        match config.compression {
+    let mut client =
+        Client::with_http_client(http).with_url(url.to_string()).with_compression(match config.compression {
             config::Compression::Lz4 => Compression::Lz4,
             config::Compression::None => Compression::None,
-        },
-    );
+        });
     if !config.user.is_empty() {
         client = client.with_user(config.user.as_str());
     }

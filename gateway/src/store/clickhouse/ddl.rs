@@ -50,13 +50,13 @@ pub(super) fn columns(table: &TableDef) -> Vec<ClickHouseColumn> {
     let mut columns: Vec<ClickHouseColumn> = table.columns().iter().flat_map(stored_columns).collect();
     for column in table.columns().iter().filter(|column| column.kind == ColumnType::Attributes) {
         let name = &column.name;
-        for (suffix, function) in [("k", "mapKeys"), ("v", "mapValues")] {
-            columns.push(ClickHouseColumn::alias(
-                format!("{name}.{suffix}"),
-                "Array(String)",
-                format!("CAST({function}(`{name}`), 'Array(String)')"),
-            ));
-        }
+        let keys = format!("CAST(mapKeys(`{name}`), 'Array(String)')");
+        columns.push(ClickHouseColumn::alias(format!("{name}.k"), "Array(String)", keys));
+        columns.push(ClickHouseColumn::alias(
+            format!("{name}.v"),
+            "Array(String)",
+            format!("mapValues(`{name}`)"),
+        ));
     }
     columns
 }
@@ -133,9 +133,7 @@ fn layout(table: &TableDef) -> (&'static str, String, String) {
 fn indexes(table: &TableDef) -> Vec<String> {
     let mut indexes = Vec::new();
     if has_text(table, "trace_id") {
-        indexes.push(
-            "INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1".to_owned(),
-        );
+        indexes.push("INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1".to_owned());
     }
     indexes
 }

@@ -145,10 +145,8 @@ impl ClickHouse {
         while !body.is_empty() {
             let piece = body.split_to(body.len().min(PIECE_BYTES));
             let sent = if self.compressed {
-                let piece = clickhouse::insert_formatted::CompressedData::new(
-                    &piece,
-                    clickhouse::Compression::Lz4,
-                );
+                let piece =
+                    clickhouse::insert_formatted::CompressedData::new(&piece, clickhouse::Compression::Lz4);
                 match piece {
                     Ok(piece) => insert.send_compressed(piece).await,
                     Err(error) => Err(error),

@@ -52,11 +52,8 @@ struct SettingRow {
 impl Server {
     /// Asks the server; an error when it is older than we support.
     pub(super) async fn probe(client: &Client) -> Result<Self, StoreError> {
-        let version: String = client
-            .query("SELECT version()")
-            .fetch_one()
-            .await
-            .map_err(|error| from_clickhouse(&error))?;
+        let version: String =
+            client.query("SELECT version()").fetch_one().await.map_err(|error| from_clickhouse(&error))?;
         if number(&version).is_none_or(|number| number < OLDEST) {
             return Err(unavailable(format!(
                 "its version is {version}, the oldest supported one is {}.{}: upgrade it",
@@ -73,10 +70,8 @@ impl Server {
             .into_iter()
             .map(|row| row.name)
             .collect();
-        let settings = PINNED
-            .into_iter()
-            .filter(|(name, _)| known.contains(*name) || UNLISTED.contains(name))
-            .collect();
+        let settings =
+            PINNED.into_iter().filter(|(name, _)| known.contains(*name) || UNLISTED.contains(name)).collect();
         Ok(Self { version, settings })
     }
 }

@@ -26,8 +26,7 @@ pub(super) async fn copy(
     batch: &TableBatch,
     rows: Option<&[usize]>,
 ) -> Result<(), StoreError> {
-    let prepared =
-        transaction.prepare_cached(statement).await.map_err(|error| from_postgres(&error))?;
+    let prepared = transaction.prepare_cached(statement).await.map_err(|error| from_postgres(&error))?;
     let sink = transaction.copy_in::<_, Bytes>(&prepared).await.map_err(|error| from_postgres(&error))?;
     let mut sink = pin!(sink);
     let mut frames = Frames::new(batch, rows);

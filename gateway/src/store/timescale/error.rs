@@ -35,7 +35,7 @@ pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
 }
 
 /// No connection to be had.
-pub(super) fn from_pool(error: &PoolError) -> StoreError {
+pub(crate) fn from_pool(error: &PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => from_postgres(error),
         PoolError::Timeout(_) => StoreError::Busy {

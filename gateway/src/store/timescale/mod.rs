@@ -19,7 +19,8 @@ use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, Transaction};
 use parking_lot::Mutex;
 
-use self::error::{data_error, from_postgres};
+use self::error::data_error;
+pub(crate) use self::error::{from_pool, from_postgres};
 use self::keyed::{Pending, Remembered};
 use self::pool::{Purpose, connection};
 use super::{Cut, Store, StoreError};
@@ -56,9 +57,9 @@ impl Timescale {
         })
     }
 
-    /// The registry that lives in the same database.
-    pub fn registry(&self) -> TableRegistry {
-        TableRegistry::new(self.ddl.clone())
+    /// Connections that may change tables, for the registry that lives in the same database.
+    pub fn ddl_pool(&self) -> &Pool {
+        &self.ddl
     }
 
     /// Connections in use and open, of those that write rows; for the metrics.
@@ -111,7 +112,9 @@ impl Timescale {
 /// Notes the cut's id; false when it is committed already.
 async fn claim(transaction: &Transaction<'_>, cut: &Cut) -> Result<bool, StoreError> {
     let statement = transaction
-        .prepare_cached("INSERT INTO tidewell_cuts (id) VALUES (($1::text)::uuid) ON CONFLICT (id) DO NOTHING")
+        .prepare_cached(
+            "INSERT INTO tidewell_cuts (id) VALUES (($1::text)::uuid) ON CONFLICT (id) DO NOTHING",
+        )
         .await
         .map_err(|error| from_postgres(&error))?;
     let inserted = transaction

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::error::{from_pool, from_postgres, schema_error};
-use crate::registry::{Identifier, StoreKind, TableDef, TableSpec, Tenant};
+use crate::registry::{Identifier, TableDef, TableSpec, Tenant};
 use crate::store::StoreError;
 
 /// One row: a table's definition and its version.
@@ -94,10 +94,6 @@ impl TableLock {
 
     /// Writes the row.
     pub async fn save(&self, table: &TableDef, author: &str) -> Result<(), StoreError> {
-        let store = match table.store() {
-            StoreKind::Timescale => "timescale",
-            StoreKind::ClickHouse => "clickhouse",
-        };
         let version = i32::try_from(table.version).unwrap_or(i32::MAX);
         self.client
             .execute(
@@ -106,7 +102,14 @@ impl TableLock {
                  ON CONFLICT (tenant, table_name) DO UPDATE
                  SET store = excluded.store, schema = excluded.schema, version = excluded.version,
                      author = excluded.author, updated_at = now()",
-                &[&self.tenant.as_str(), &self.table.as_str(), &store, &Json(&table.spec), &version, &author],
+                &[
+                    &self.tenant.as_str(),
+                    &self.table.as_str(),
+                    &table.store().name(),
+                    &Json(&table.spec),
+                    &version,
+                    &author,
+                ],
             )
             .await
             .map_err(|error| from_postgres(&error))?;
