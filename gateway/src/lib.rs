@@ -9,4 +9,5 @@ pub mod observe;
 pub mod receive;
 pub mod registry;
 pub mod rejection;
+pub mod server;
 pub mod store;
