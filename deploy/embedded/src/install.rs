@@ -1,0 +1,135 @@
+//! Installing what a store needs: long commands with progress, and one installation at a time.
+
+pub(crate) mod apt;
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::progress::say;
+
+/// How often a long command that prints a lot is quoted.
+const QUOTE_EVERY: Duration = Duration::from_secs(3);
+
+/// Runs a long command: all of its output goes to `log`, a line of it every few seconds to the terminal.
+///
+/// # Errors
+/// When it cannot be started or fails, with the last lines it printed.
+pub(crate) fn run(store: &str, command: &mut Command, log: &Path) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut log_file = File::options().create(true).append(true).open(log);
+    let log_file = log_file.as_mut().map_err(|e| anyhow::anyhow!("cannot write {}: {e}", log.display()))?;
+    let started = Instant::now();
+    let (output, output_writer) = std::io::pipe().context("cannot make a pipe")?;
+    command.stdin(Stdio::null()).stdout(output_writer.try_clone()?).stderr(output_writer);
+    let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    // The command holds the writing end as well: the reader below would wait for ever.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+
+    let mut last_lines = std::collections::VecDeque::new();
+    let mut quoted = Instant::now();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.with_context(|| format!("cannot read what {name} prints"))?;
+        log_file.write_all(&line).and_then(|()| log_file.write_all(b"\n")).context("cannot write the log")?;
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if quoted.elapsed() >= QUOTE_EVERY && !line.is_empty() {
+            say(store, format_args!("  {:>3} s  {line}", started.elapsed().as_secs()));
+            quoted = Instant::now();
+        }
+        last_lines.push_back(line);
+        if last_lines.len() > 8 {
+            last_lines.pop_front();
+        }
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+    if !status.success() {
+        bail!(
+            "{name} failed ({status}); all it printed is in {}; the end of it:\n{}",
+            log.display(),
+            Vec::from(last_lines).join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// Holds a lock file until it is dropped; whoever else wants it is told who has it and waits.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    // Closing the file releases the lock, also when the process is killed.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock at `path`, creating the file when needed. `purpose` completes "waiting for .. to finish".
+    ///
+    /// # Errors
+    /// When the file cannot be created or locked.
+    pub(crate) fn take(path: &Path, purpose: &str) -> Result<Self> {
+        let folder = path.parent().context("a lock file needs a folder")?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).ok();
+                say("stores", format_args!("waiting for {purpose} (process {}) to finish", holder.trim()));
+                file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+            }
+            Err(fs::TryLockError::Error(e)) => {
+                return Err(e).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_failed_command_is_quoted_and_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("install.log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; echo broken >&2; exit 7"]);
+        let error = run("test", &mut command, &log).unwrap_err().to_string();
+        assert!(error.contains("exit status: 7") && error.ends_with("line 9\nbroken"), "{error}");
+        assert!(fs::read_to_string(&log).unwrap().starts_with("line 1\nline 2\n"));
+        run("test", Command::new("true").arg("x"), &log).unwrap();
+    }
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/lock");
+        let inside = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let _lock = Lock::take(&path, "a test").unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    std::thread::sleep(Duration::from_millis(5));
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+    }
+}
