@@ -1,7 +1,7 @@
 //! A store as a process that outlives whoever started it.
 //!
 //! In: the command of a store. Out: a process in a session of its own, a bounded log, and a pid file. A pid file is
-//! believed only when the process it names is the one that was started: pids are reused, so a stale file is harmless.
+//! believed only when the process it names is the one that was started: ids are reused, so a stale file is harmless.
 //!
 //! Pid file, one item per line:
 //!
@@ -92,8 +92,20 @@ impl Daemon {
         let pid = child.id().cast_signed();
         let identity = Identity::observe(pid)?.with_context(|| self.ended_early())?;
         let running = Running { identity, port };
-        self.write_pid_file(&running)?;
+        self.adopt(&running)?;
         Ok(running)
+    }
+
+    /// Takes a process for this store from now on.
+    ///
+    /// # Errors
+    /// When the pid file cannot be written.
+    pub(crate) fn adopt(&self, running: &Running) -> Result<()> {
+        let Running { identity: Identity { pid, started, boot }, port } = running;
+        let partial = self.pid_file.with_extension("pid.partial");
+        fs::write(&partial, format!("{pid}\n{started}\n{boot}\n{port}\n"))
+            .and_then(|()| fs::rename(&partial, &self.pid_file))
+            .with_context(|| format!("cannot write {}", self.pid_file.display()))
     }
 
     /// Asks the store to stop with each signal in turn, moving on when it has not ended within the signal's time.
@@ -178,14 +190,6 @@ impl Daemon {
         }
         Ok(true)
     }
-
-    fn write_pid_file(&self, running: &Running) -> Result<()> {
-        let Running { identity: Identity { pid, started, boot }, port } = running;
-        let partial = self.pid_file.with_extension("pid.partial");
-        fs::write(&partial, format!("{pid}\n{started}\n{boot}\n{port}\n"))
-            .and_then(|()| fs::rename(&partial, &self.pid_file))
-            .with_context(|| format!("cannot write {}", self.pid_file.display()))
-    }
 }
 
 fn parse_pid_file(text: &str) -> Option<Running> {
@@ -244,11 +248,11 @@ mod tests {
 
         let me = Identity::observe(std::process::id().cast_signed()).unwrap().unwrap();
         let running = Running { identity: me.clone(), port: 1 };
-        daemon.write_pid_file(&running).unwrap();
+        daemon.adopt(&running).unwrap();
         assert_eq!(daemon.running().unwrap(), Some(running));
 
         let reused = Identity { started: me.started + 1, ..me };
-        daemon.write_pid_file(&Running { identity: reused, port: 1 }).unwrap();
+        daemon.adopt(&Running { identity: reused, port: 1 }).unwrap();
         assert_eq!(daemon.running().unwrap(), None);
         for broken in ["", "12", "0\n1\nboot\n1\n", "-1\n1\nboot\n1\n", "x\ny\nz\nw\n"] {
             fs::write(&daemon.pid_file, broken).unwrap();
@@ -278,7 +282,7 @@ mod tests {
         io::Read::read_exact(&mut stubborn.stdout.take().unwrap(), &mut [0; 6]).unwrap();
         let identity = Identity::observe(stubborn.id().cast_signed()).unwrap().unwrap();
         let running = Running { identity, port: 1 };
-        daemon.write_pid_file(&running).unwrap();
+        daemon.adopt(&running).unwrap();
         let signals = [(Signal::TERM, Duration::from_millis(100)), (Signal::KILL, Duration::from_secs(5))];
         daemon.stop(&running, &signals).unwrap();
         assert!(!running.identity.is_running().unwrap());

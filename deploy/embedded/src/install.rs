@@ -83,7 +83,9 @@ impl Lock {
             Err(fs::TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).ok();
-                say("stores", format_args!("waiting for {purpose} (process {}) to finish", holder.trim()));
+                // Empty when it has the lock but did not write its id yet.
+                let holder = if holder.is_empty() { "?" } else { holder.trim() };
+                say("stores", format_args!("waits for {purpose} (process {holder}) to finish"));
                 file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
             }
             Err(fs::TryLockError::Error(e)) => {

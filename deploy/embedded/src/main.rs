@@ -12,7 +12,9 @@ mod progress;
 mod stores;
 mod timescale;
 
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -20,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::bounded_log;
 use crate::layout::Settings;
+use crate::timescale::Timescale;
 
 /// Runs real stores (TimescaleDB, ClickHouse) on one machine without containers
 #[derive(Debug, Parser)]
@@ -49,6 +52,14 @@ enum Command {
     },
     /// Start the stores and stop them on Ctrl-C
     Run(Settings),
+    /// Open psql in the running TimescaleDB
+    Psql {
+        #[command(flatten)]
+        settings: Settings,
+        /// Arguments of psql, after `--`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Copy standard input into a log file of bounded size
     #[command(hide = true)]
     LogWriter(bounded_log::Options),
@@ -87,6 +98,11 @@ fn execute(command: Command) -> Result<ExitCode> {
             return Ok(if all_answer { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) });
         }
         Command::Run(settings) => stores::run(&settings.resolve()?)?,
+        Command::Psql { settings, arguments } => {
+            let mut psql = Timescale::new(&settings.resolve()?).psql(&arguments)?;
+            // Comes back only when it cannot be started.
+            return Err(psql.exec()).context("cannot start psql");
+        }
         Command::LogWriter(options) => {
             bounded_log::copy(io::stdin().lock(), &options).context("cannot read standard input")?;
         }

@@ -26,6 +26,8 @@ pub(crate) trait Store: Debug + Sync {
     fn name(&self) -> &'static str;
     /// Its process.
     fn daemon(&self) -> &Daemon;
+    /// Its process, if it runs.
+    fn running(&self) -> Result<Option<Running>>;
     /// The port it shall listen on.
     fn port(&self) -> u16;
     /// How to choose another port.
@@ -63,7 +65,7 @@ pub(crate) fn stores(layout: &Layout) -> Vec<Box<dyn Store>> {
 /// # Errors
 /// When something cannot be installed.
 pub(crate) fn install(layout: &Layout) -> Result<()> {
-    install_missing(layout, &stores(layout))
+    install_missing(layout, &stores(layout).iter().map(Box::as_ref).collect::<Vec<_>>())
 }
 
 /// Installs what is missing, starts what does not run, waits until all answer. Gives the names of those it started.
@@ -73,41 +75,44 @@ pub(crate) fn install(layout: &Layout) -> Result<()> {
 pub(crate) fn up(layout: &Layout) -> Result<Vec<&'static str>> {
     let _lock = lock(layout)?;
     let stores = stores(layout);
-    let mut running = Vec::new();
     let mut missing = Vec::new();
     for store in &stores {
-        match store.daemon().running()? {
-            Some(process) => running.push((store.as_ref(), process)),
-            None => missing.push(store.as_ref()),
-        }
-    }
-    for (store, process) in &running {
-        if process.port != store.port() {
-            bail!(
-                "{} already runs on port {}: stop it first (`down`), or start with that port ({})",
-                store.name(),
-                process.port,
-                store.port_setting()
-            );
+        if !is_up(store.as_ref())? {
+            missing.push(store.as_ref());
         }
     }
     // Before the minutes that an installation takes, and again right before each start.
     for store in &missing {
         require_free_port(*store)?;
     }
-    if !missing.is_empty() {
-        install_missing(layout, &stores)?;
-    }
-    for store in &missing {
+    install_missing(layout, &missing)?;
+    let mut started = Vec::new();
+    for store in missing {
         let command = store.command()?;
-        require_free_port(*store)?;
+        require_free_port(store)?;
         say(store.name(), "starts");
-        running.push((*store, store.daemon().start(command, store.port())?));
+        started.push((store, store.daemon().start(command, store.port())?));
     }
-    for (store, process) in &running {
-        wait_until_it_answers(*store, process)?;
+    for (store, process) in &started {
+        if !wait_until_it_answers(*store, process)? {
+            bail!(store.daemon().ended_early());
+        }
     }
-    Ok(missing.iter().map(|store| store.name()).collect())
+    Ok(started.iter().map(|(store, _)| store.name()).collect())
+}
+
+/// Whether the store runs already and answers; one that is just ending is waited for and does not.
+fn is_up(store: &dyn Store) -> Result<bool> {
+    let Some(process) = store.running()? else { return Ok(false) };
+    if process.port != store.port() {
+        bail!(
+            "{} already runs on port {}: stop it first (`down`), or give that port with {}",
+            store.name(),
+            process.port,
+            store.port_setting()
+        );
+    }
+    wait_until_it_answers(store, &process)
 }
 
 /// Prints the addresses.
@@ -158,7 +163,7 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
                 return Ok(());
             }
             for store in stores(layout) {
-                if store.daemon().running()?.is_none() {
+                if store.running()?.is_none() {
                     bail!("{} has ended; its log is {}", store.name(), store.daemon().log_file().display());
                 }
             }
@@ -188,7 +193,7 @@ async fn interruption() {
 fn running_names(layout: &Layout) -> Result<Vec<&'static str>> {
     let mut names = Vec::new();
     for store in stores(layout) {
-        if store.daemon().running()?.is_some() {
+        if store.running()?.is_some() {
             names.push(store.name());
         }
     }
@@ -205,13 +210,16 @@ fn require_free_port(store: &dyn Store) -> Result<()> {
 }
 
 /// Installs side by side: one mostly downloads while the other unpacks.
-fn install_missing(layout: &Layout, stores: &[Box<dyn Store>]) -> Result<()> {
+fn install_missing(layout: &Layout, stores: &[&dyn Store]) -> Result<()> {
+    if stores.is_empty() {
+        return Ok(());
+    }
     // The tools may be shared by several data folders, whose own locks do not exclude each other.
     let _lock = Lock::take(&layout.tools.join("lock"), "another installation")?;
     let mut missing = Vec::new();
     for store in stores {
         if !store.is_installed()? {
-            missing.push(store.as_ref());
+            missing.push(*store);
         }
     }
     std::thread::scope(|scope| {
@@ -238,7 +246,8 @@ fn install_missing(layout: &Layout, stores: &[Box<dyn Store>]) -> Result<()> {
     Ok(())
 }
 
-fn wait_until_it_answers(store: &dyn Store, process: &Running) -> Result<()> {
+/// False when the process ended before it answered.
+fn wait_until_it_answers(store: &dyn Store, process: &Running) -> Result<bool> {
     let started = Instant::now();
     let mut next_word = started + Duration::from_secs(3);
     loop {
@@ -247,12 +256,12 @@ fn wait_until_it_answers(store: &dyn Store, process: &Running) -> Result<()> {
                 store.prepare(process.port)?;
                 let seconds = started.elapsed().as_secs_f64();
                 say(store.name(), format_args!("answers after {seconds:.1} s: {version}"));
-                return Ok(());
+                return Ok(true);
             }
             Err(e) => e,
         };
         if !process.identity.is_running()? {
-            bail!(store.daemon().ended_early());
+            return Ok(false);
         }
         if started.elapsed() > START_LIMIT {
             bail!("{} does not answer within {} s: {failure:#}", store.name(), START_LIMIT.as_secs());
@@ -266,7 +275,7 @@ fn wait_until_it_answers(store: &dyn Store, process: &Running) -> Result<()> {
 }
 
 fn stop(store: &dyn Store) -> Result<()> {
-    let Some(process) = store.daemon().running()? else {
+    let Some(process) = store.running()? else {
         say(store.name(), "does not run");
         return store.daemon().forget();
     };

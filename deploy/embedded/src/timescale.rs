@@ -18,7 +18,9 @@ mod root;
 mod settings;
 mod sql;
 
+use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,13 +30,17 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 
 use self::root::Root;
-use crate::daemon::Daemon;
+use crate::daemon::process::{self, Identity};
+use crate::daemon::{Daemon, Running};
 use crate::layout::Layout;
 use crate::progress::say;
 use crate::stores::Store;
 
 /// The store's name in messages and file names.
 const NAME: &str = "timescale";
+
+/// The name of each of its processes.
+const PROGRAM: &str = "postgres";
 
 /// PostgreSQL with TimescaleDB in one data folder.
 #[derive(Debug)]
@@ -58,8 +64,43 @@ impl Timescale {
         }
     }
 
+    /// The `psql` of the installed PostgreSQL, connected to the running store.
+    ///
+    /// # Errors
+    /// When nothing is installed.
+    pub(crate) fn psql(&self, arguments: &[OsString]) -> Result<Command> {
+        let root = self.root()?.context("PostgreSQL with TimescaleDB is not installed: run `up`")?;
+        root.require_privileges()?;
+        let mut psql = root.command(&self.folder, "psql");
+        psql.args(arguments).envs([
+            ("PGHOST", "127.0.0.1"),
+            ("PGUSER", sql::USER),
+            ("PGDATABASE", sql::USER),
+        ]);
+        psql.env("PGPORT", self.port.to_string());
+        psql.envs(
+            ["TERM", "PAGER", "COLUMNS"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
+        Ok(psql)
+    }
+
     fn data_directory(&self) -> PathBuf {
         self.folder.join("pgdata")
+    }
+
+    /// PostgreSQL's own pid and lock file.
+    fn postmaster_file(&self) -> PathBuf {
+        self.data_directory().join("postmaster.pid")
+    }
+
+    /// The running postmaster of the data directory as PostgreSQL's own files name it.
+    fn postmaster(&self) -> Result<Option<Running>> {
+        let Ok(text) = fs::read_to_string(self.postmaster_file()) else { return Ok(None) };
+        let Some((pid, port)) = parse_postmaster_file(&text) else { return Ok(None) };
+        if !process::working_in(&self.data_directory(), PROGRAM)?.contains(&pid) {
+            return Ok(None);
+        }
+        Ok(Identity::observe(pid)?.map(|identity| Running { identity, port }))
     }
 
     /// The installed PostgreSQL that fits the data: a data directory belongs to one major version.
@@ -125,6 +166,18 @@ impl Store for Timescale {
         &self.daemon
     }
 
+    fn running(&self) -> Result<Option<Running>> {
+        if let Some(running) = self.daemon.running()? {
+            return Ok(Some(running));
+        }
+        // Started by a process that was killed before it could write the pid file, or the file was removed.
+        let running = self.postmaster()?;
+        if let Some(running) = &running {
+            self.daemon.adopt(running)?;
+        }
+        Ok(running)
+    }
+
     fn port(&self) -> u16 {
         self.port
     }
@@ -149,10 +202,14 @@ impl Store for Timescale {
         let root = self.root()?.context("PostgreSQL with TimescaleDB is not installed: run `install`")?;
         root.require_privileges()?;
         // Backends of a postmaster that was killed hold its shared memory for as long as their query takes.
-        self.daemon.sweep(&self.data_directory(), "postgres")?;
+        self.daemon.sweep(&self.data_directory(), PROGRAM)?;
+        // Nothing works there any more, so its lock file is stale. PostgreSQL does not see that when the id has been
+        // reused, or belongs to the killed process that an idle init has not reaped.
+        remove_file(&self.postmaster_file())?;
         fs::create_dir_all(&self.folder)
             .with_context(|| format!("cannot create {}", self.folder.display()))?;
-        let conf = settings::render(self.port, settings::memory()?);
+        let custom = self.folder.join("custom.conf").try_exists()?.then_some("custom.conf");
+        let conf = settings::render(self.port, settings::memory()?, custom);
         let path = self.folder.join("postgresql.conf");
         fs::write(&path, conf).with_context(|| format!("cannot write {}", path.display()))?;
         self.give_to(&root)?;
@@ -179,5 +236,35 @@ impl Store for Timescale {
             (Signal::QUIT, Duration::from_secs(10)),
             (Signal::KILL, Duration::from_secs(10)),
         ]
+    }
+}
+
+/// Process id and port in the text of `postmaster.pid`: its first and fourth line.
+fn parse_postmaster_file(text: &str) -> Option<(i32, u16)> {
+    let mut lines = text.lines();
+    let pid = lines.next()?.trim().parse().ok()?;
+    let port = lines.nth(2)?.trim().parse().ok()?;
+    Some((pid, port))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_postmasters_own_file() {
+        let text = "12071\n/mnt/pgdata\n1763618963\n15432\n\n127.0.0.1\n  3735559   1\nready   \n";
+        assert_eq!(parse_postmaster_file(text), Some((12071, 15432)));
+        assert_eq!(parse_postmaster_file("12071\n/mnt/pgdata\n"), None);
+        assert_eq!(parse_postmaster_file(""), None);
     }
 }

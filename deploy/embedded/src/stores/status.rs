@@ -63,7 +63,7 @@ fn observe(store: &dyn Store) -> Result<Status> {
     let log = store.daemon().log_file().display().to_string();
     let mut status =
         Status { store: store.name(), state: State::Stopped, pid: None, url: None, version: None, log };
-    let Some(process) = store.daemon().running()? else {
+    let Some(process) = store.running()? else {
         if !store.is_installed()? {
             status.state = State::NotInstalled;
         }

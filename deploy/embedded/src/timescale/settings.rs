@@ -6,15 +6,16 @@ use anyhow::{Context as _, Result};
 
 const MIB: u64 = 1 << 20;
 
-/// The `postgresql.conf` for a port and this much memory (bytes).
-pub(super) fn render(port: u16, memory: u64) -> String {
+/// The `postgresql.conf` for a port and this much memory (bytes); `custom` is a further file to read at its end.
+pub(super) fn render(port: u16, memory: u64, custom: Option<&str>) -> String {
+    let include = custom.map(|file| format!("include '{file}'\n")).unwrap_or_default();
     // A twelfth of the memory, 2 GiB of 24: the operating system's cache and the other store need the rest.
     let shared_buffers = (memory / 12 / MIB).clamp(64, 2048);
     let cache = (memory / 3 / MIB).clamp(128, 8192);
     let maintenance = (memory / 96 / MIB).clamp(32, 256);
     format!(
         "\
-# Written at each start: put settings of your own into custom.conf beside this file.
+# Written at each start: put settings of your own into custom.conf beside this file and restart.
 
 # Plain TCP on the loopback interface only; without a password there, so with no other way in.
 listen_addresses = '127.0.0.1'
@@ -56,8 +57,7 @@ default_text_search_config = 'pg_catalog.english'
 log_line_prefix = '%m [%p] %q%u@%d '
 log_checkpoints = off
 
-include_if_exists = 'custom.conf'
-"
+{include}"
     )
 }
 
@@ -83,10 +83,11 @@ mod tests {
 
     #[test]
     fn memory_settings_follow_the_machine() {
-        let large = render(15432, 24 << 30);
+        let large = render(15432, 24 << 30, None);
         assert!(large.contains("port = 15432\n") && large.contains("shared_buffers = 2048MB\n"), "{large}");
-        let small = render(1, 1 << 30);
+        let small = render(1, 1 << 30, Some("custom.conf"));
         assert!(small.contains("shared_buffers = 85MB\n"), "{small}");
+        assert!(!large.contains("include") && small.ends_with("\ninclude 'custom.conf'\n"), "{small}");
     }
 
     #[test]
