@@ -127,14 +127,14 @@ impl Daemon {
         bail!("{} (process {}) cannot be stopped", self.name, running.identity.pid)
     }
 
-    /// Kills the processes called `program` that still work in `directory` after their main process died.
+    /// Kills what still works in `directory` after the main process died and is part of the store by `is_store`.
     ///
     /// A database's children can go on for as long as their query takes, and keep the next start waiting.
     ///
     /// # Errors
     /// When `/proc` cannot be read or a process outlives SIGKILL.
-    pub(crate) fn sweep(&self, directory: &Path, program: &str) -> Result<()> {
-        for pid in process::working_in(directory, program)? {
+    pub(crate) fn sweep(&self, directory: &Path, is_store: impl Fn(i32) -> bool) -> Result<()> {
+        for pid in process::working_in(directory, is_store)? {
             let (Some(identity), Some(target)) = (Identity::observe(pid)?, Pid::from_raw(pid)) else {
                 continue;
             };

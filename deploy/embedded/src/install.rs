@@ -2,50 +2,69 @@
 
 pub(crate) mod apt;
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::progress::say;
 
-/// How often a long command that prints a lot is quoted.
-const QUOTE_EVERY: Duration = Duration::from_secs(3);
+/// How often a long command shows that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
-/// Runs a long command: all of its output goes to `log`, a line of it every few seconds to the terminal.
+/// How much of its output is quoted when it fails.
+const LAST_LINES: usize = 8;
+
+/// Runs a long command: all of its output goes to `log`, and every few seconds a sign of life to the terminal.
 ///
 /// # Errors
 /// When it cannot be started or fails, with the last lines it printed.
 pub(crate) fn run(store: &str, command: &mut Command, log: &Path) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut log_file = File::options().create(true).append(true).open(log);
-    let log_file = log_file.as_mut().map_err(|e| anyhow::anyhow!("cannot write {}: {e}", log.display()))?;
+    let log_file = File::options().create(true).append(true).open(log);
+    let mut log_file = log_file.with_context(|| format!("cannot write {}", log.display()))?;
     let started = Instant::now();
     let (output, output_writer) = std::io::pipe().context("cannot make a pipe")?;
     command.stdin(Stdio::null()).stdout(output_writer.try_clone()?).stderr(output_writer);
-    let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-    // The command holds the writing end as well: the reader below would wait for ever.
+    let mut child = command.spawn().with_context(|| format!("cannot start {name}: is it installed?"))?;
+    // The command holds the writing end as well: its end would never be seen.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
-    let mut last_lines = std::collections::VecDeque::new();
-    let mut quoted = Instant::now();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.with_context(|| format!("cannot read what {name} prints"))?;
-        log_file.write_all(&line).and_then(|()| log_file.write_all(b"\n")).context("cannot write the log")?;
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if quoted.elapsed() >= QUOTE_EVERY && !line.is_empty() {
-            say(store, format_args!("  {:>3} s  {line}", started.elapsed().as_secs()));
-            quoted = Instant::now();
+    let (sender, lines) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let all = BufReader::new(output).split(b'\n').map_while(Result::ok);
+        all.map(|line| sender.send(line)).take_while(Result::is_ok).count()
+    });
+    let mut last_lines = VecDeque::new();
+    let mut next_word = Instant::now() + SIGN_OF_LIFE;
+    loop {
+        match lines.recv_timeout(next_word.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                log_file
+                    .write_all(&line)
+                    .and_then(|()| log_file.write_all(b"\n"))
+                    .context("cannot write the log")?;
+                last_lines.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+                if last_lines.len() > LAST_LINES {
+                    last_lines.pop_front();
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
-        last_lines.push_back(line);
-        if last_lines.len() > 8 {
-            last_lines.pop_front();
+        if Instant::now() >= next_word {
+            let line = last_lines.back().map_or("", String::as_str);
+            say(store, format_args!("  {:>3} s  {line}", started.elapsed().as_secs()));
+            next_word = Instant::now() + SIGN_OF_LIFE;
         }
     }
     let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+    drop(reader.join());
     if !status.success() {
         bail!(
             "{name} failed ({status}); all it printed is in {}; the end of it:\n{}",

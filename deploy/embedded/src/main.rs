@@ -4,6 +4,7 @@
 //! `stores` is the place to begin reading: it brings both up and down. `timescale` and `clickhouse` know one store
 //! each, `install` and `daemon` what both need.
 
+mod clickhouse;
 mod daemon;
 mod install;
 mod layout;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use crate::daemon::bounded_log;
 use crate::layout::Settings;
@@ -60,6 +62,8 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// Serve ClickHouse in the foreground until SIGTERM or SIGINT; `up` does so in the background
+    Clickhouse(clickhouse::Options),
     /// Copy standard input into a log file of bounded size
     #[command(hide = true)]
     LogWriter(bounded_log::Options),
@@ -102,6 +106,11 @@ fn execute(command: Command) -> Result<ExitCode> {
             let mut psql = Timescale::new(&settings.resolve()?).psql(&arguments)?;
             // Comes back only when it cannot be started.
             return Err(psql.exec()).context("cannot start psql");
+        }
+        Command::Clickhouse(options) => {
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+            clickhouse::serve(options)?;
         }
         Command::LogWriter(options) => {
             bounded_log::copy(io::stdin().lock(), &options).context("cannot read standard input")?;

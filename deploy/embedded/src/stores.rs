@@ -3,6 +3,7 @@
 //! Guarantees: every command may be repeated; commands on one data folder exclude each other through a lock file; a
 //! store that was killed at any moment is started again without repair.
 
+mod clickhouse;
 mod status;
 
 use std::fmt::Debug;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 
+use self::clickhouse::ClickHouse;
 pub(crate) use self::status::status;
 use crate::daemon::{Daemon, Running};
 use crate::install::Lock;
@@ -56,6 +58,9 @@ pub(crate) fn stores(layout: &Layout) -> Vec<Box<dyn Store>> {
     let mut stores: Vec<Box<dyn Store>> = Vec::new();
     if layout.only.is_none_or(|only| only == StoreName::Timescale) {
         stores.push(Box::new(Timescale::new(layout)));
+    }
+    if layout.only.is_none_or(|only| only == StoreName::Clickhouse) {
+        stores.push(Box::new(ClickHouse::new(layout)));
     }
     stores
 }

@@ -39,8 +39,10 @@ use crate::stores::Store;
 /// The store's name in messages and file names.
 const NAME: &str = "timescale";
 
-/// The name of each of its processes.
-const PROGRAM: &str = "postgres";
+/// Whether a process is one of PostgreSQL's.
+fn is_postgres(pid: i32) -> bool {
+    process::command_name(pid).as_deref() == Some("postgres")
+}
 
 /// PostgreSQL with TimescaleDB in one data folder.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Timescale {
     fn postmaster(&self) -> Result<Option<Running>> {
         let Ok(text) = fs::read_to_string(self.postmaster_file()) else { return Ok(None) };
         let Some((pid, port)) = parse_postmaster_file(&text) else { return Ok(None) };
-        if !process::working_in(&self.data_directory(), PROGRAM)?.contains(&pid) {
+        if !process::working_in(&self.data_directory(), is_postgres)?.contains(&pid) {
             return Ok(None);
         }
         Ok(Identity::observe(pid)?.map(|identity| Running { identity, port }))
@@ -202,7 +204,7 @@ impl Store for Timescale {
         let root = self.root()?.context("PostgreSQL with TimescaleDB is not installed: run `install`")?;
         root.require_privileges()?;
         // Backends of a postmaster that was killed hold its shared memory for as long as their query takes.
-        self.daemon.sweep(&self.data_directory(), PROGRAM)?;
+        self.daemon.sweep(&self.data_directory(), is_postgres)?;
         // Nothing works there any more, so its lock file is stale. PostgreSQL does not see that when the id has been
         // reused, or belongs to the killed process that an idle init has not reaped.
         remove_file(&self.postmaster_file())?;

@@ -51,13 +51,14 @@ impl Identity {
     }
 }
 
-/// Ids of the processes called `name` that work in the folder `directory`, whatever name their own root gives it.
+/// Ids of the processes that work in the folder `directory`, whatever name their own root gives it, and that
+/// `is_store` accepts: an administrator's shell may work there as well.
 ///
 /// Folders are compared by device and inode, because a store in a chroot sees its data under another path.
 ///
 /// # Errors
 /// When `directory` or `/proc` cannot be read.
-pub(crate) fn working_in(directory: &Path, name: &str) -> Result<Vec<i32>> {
+pub(crate) fn working_in(directory: &Path, is_store: impl Fn(i32) -> bool) -> Result<Vec<i32>> {
     use std::os::unix::fs::MetadataExt as _;
 
     let wanted = match fs::metadata(directory) {
@@ -69,10 +70,7 @@ pub(crate) fn working_in(directory: &Path, name: &str) -> Result<Vec<i32>> {
         fs::metadata(format!("/proc/{pid}/cwd"))
             .is_ok_and(|cwd| cwd.dev() == wanted.dev() && cwd.ino() == wanted.ino())
     };
-    Ok(all()?
-        .into_iter()
-        .filter(|pid| command_name(*pid).as_deref() == Some(name) && is_there(*pid))
-        .collect())
+    Ok(all()?.into_iter().filter(|pid| is_there(*pid) && is_store(*pid)).collect())
 }
 
 /// Every process id of the machine at this moment.
@@ -87,6 +85,13 @@ pub(crate) fn all() -> Result<Vec<i32>> {
 /// The short name of a process; `None` when it is gone.
 pub(crate) fn command_name(pid: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_end().to_owned())
+}
+
+/// The arguments of a process, its program first; empty when it is gone.
+pub(crate) fn arguments(pid: i32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = line.strip_suffix(b"\0").unwrap_or(&line);
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// State letter and start time of a line of `/proc/PID/stat` (fields 3 and 22 of proc(5)).
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_process_by_its_working_directory_and_name() {
+    fn finds_a_process_by_its_working_directory() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new("sleep").arg("60").current_dir(directory.path()).spawn().unwrap();
         let pid = child.id().cast_signed();
@@ -149,9 +154,10 @@ mod tests {
         while command_name(pid).as_deref() != Some("sleep") {
             std::thread::yield_now();
         }
-        assert_eq!(working_in(directory.path(), "sleep").unwrap(), vec![pid]);
-        assert!(working_in(directory.path(), "postgres").unwrap().is_empty());
-        assert!(working_in(&directory.path().join("missing"), "sleep").unwrap().is_empty());
+        assert_eq!(arguments(pid), ["sleep", "60"]);
+        assert_eq!(working_in(directory.path(), |_| true).unwrap(), vec![pid]);
+        assert!(working_in(directory.path(), |_| false).unwrap().is_empty());
+        assert!(working_in(&directory.path().join("missing"), |_| true).unwrap().is_empty());
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -1,0 +1,7 @@
+//! Bytes on the wire: bodies in, compression both ways.
+
+pub(crate) mod body;
+pub(crate) mod compression;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod native_frames;
