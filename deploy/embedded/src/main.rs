@@ -14,7 +14,7 @@ mod stores;
 mod timescale;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
@@ -109,7 +109,8 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Clickhouse(options) => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+            let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+            log.with_ansi(io::stderr().is_terminal()).init();
             clickhouse::serve(options)?;
         }
         Command::LogWriter(options) => {

@@ -96,14 +96,15 @@ pub(crate) fn up(layout: &Layout) -> Result<Vec<&'static str>> {
         let command = store.command()?;
         require_free_port(store)?;
         say(store.name(), "starts");
-        started.push((store, store.daemon().start(command, store.port())?));
+        started.push((store, store.daemon().start(command, store.port())?, Instant::now()));
     }
-    for (store, process) in &started {
-        if !wait_until_it_answers(*store, process)? {
-            bail!(store.daemon().ended_early());
-        }
+    for (store, process, since) in &started {
+        let Some(version) = wait_until_it_answers(*store, process)? else {
+            bail!(store.daemon().ended_early())
+        };
+        say(store.name(), format_args!("answers after {:.1} s: {version}", since.elapsed().as_secs_f64()));
     }
-    Ok(started.iter().map(|(store, _)| store.name()).collect())
+    Ok(started.iter().map(|(store, ..)| store.name()).collect())
 }
 
 /// Whether the store runs already and answers; one that is just ending is waited for and does not.
@@ -117,7 +118,11 @@ fn is_up(store: &dyn Store) -> Result<bool> {
             store.port_setting()
         );
     }
-    wait_until_it_answers(store, &process)
+    let version = wait_until_it_answers(store, &process)?;
+    if let Some(version) = &version {
+        say(store.name(), format_args!("runs already: {version}"));
+    }
+    Ok(version.is_some())
 }
 
 /// Prints the addresses.
@@ -251,22 +256,20 @@ fn install_missing(layout: &Layout, stores: &[&dyn Store]) -> Result<()> {
     Ok(())
 }
 
-/// False when the process ended before it answered.
-fn wait_until_it_answers(store: &dyn Store, process: &Running) -> Result<bool> {
+/// Gives the version, or nothing when the process ended before it answered.
+fn wait_until_it_answers(store: &dyn Store, process: &Running) -> Result<Option<String>> {
     let started = Instant::now();
     let mut next_word = started + Duration::from_secs(3);
     loop {
         let failure = match store.version(process.port) {
             Ok(version) => {
                 store.prepare(process.port)?;
-                let seconds = started.elapsed().as_secs_f64();
-                say(store.name(), format_args!("answers after {seconds:.1} s: {version}"));
-                return Ok(true);
+                return Ok(Some(version));
             }
             Err(e) => e,
         };
         if !process.identity.is_running()? {
-            return Ok(false);
+            return Ok(None);
         }
         if started.elapsed() > START_LIMIT {
             bail!("{} does not answer within {} s: {failure:#}", store.name(), START_LIMIT.as_secs());
