@@ -30,6 +30,7 @@ fn owner(port: u16) -> Option<String> {
         links.any(|link| link.as_os_str() == socket.as_str()).then_some(())
     };
     fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()).find_map(|entry| {
+        entry.file_name().to_str()?.parse::<u32>().ok()?;
         holds(&entry.path())?;
         let name = fs::read_to_string(entry.path().join("comm")).ok()?;
         Some(format!("process {} ({})", entry.file_name().to_string_lossy(), name.trim()))
@@ -49,10 +50,12 @@ fn listening_inode(line: &str, port: u16) -> Option<String> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_taken_port_is_named_with_its_owner_and_the_way_out() {
+    #[test]
+    fn a_taken_port_is_named_with_its_owner_and_the_way_out() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = bind(taken.local_addr().unwrap(), "--listen").await.unwrap_err().to_string();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let bound = runtime.block_on(bind(taken.local_addr().unwrap(), "--listen"));
+        let error = bound.unwrap_err().to_string();
         assert!(error.contains("already in use by process") && error.contains("--listen"), "{error}");
         assert!(error.contains(&std::process::id().to_string()), "{error}");
     }

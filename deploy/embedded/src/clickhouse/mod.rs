@@ -14,6 +14,7 @@ mod exception;
 mod http_server;
 mod install;
 mod listen;
+mod native;
 mod query;
 mod real_server;
 mod request;

@@ -20,9 +20,6 @@ struct Functions {
     connect: unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut RawConnection,
     close: unsafe extern "C" fn(*mut RawConnection),
     query: unsafe extern "C" fn(RawConnection, *const c_char, usize, *const c_char, usize) -> RawResult,
-    stream: unsafe extern "C" fn(RawConnection, *const c_char, usize, *const c_char, usize) -> RawResult,
-    fetch: unsafe extern "C" fn(RawConnection, RawResult) -> RawResult,
-    cancel: unsafe extern "C" fn(RawConnection, RawResult),
     destroy: unsafe extern "C" fn(RawResult),
     buffer: unsafe extern "C" fn(RawResult) -> *const c_char,
     length: unsafe extern "C" fn(RawResult) -> usize,
@@ -62,7 +59,7 @@ pub(crate) struct Counters {
     pub(crate) elapsed: f64,
 }
 
-/// The complete result of a query, or one piece of it.
+/// The complete result of a query.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) data: Vec<u8>,
@@ -93,9 +90,6 @@ impl Library {
             connect: function!(b"chdb_connect"),
             close: function!(b"chdb_close_conn"),
             query: function!(b"chdb_query_n"),
-            stream: function!(b"chdb_stream_query_n"),
-            fetch: function!(b"chdb_stream_fetch_result"),
-            cancel: function!(b"chdb_stream_cancel_query"),
             destroy: function!(b"chdb_destroy_query_result"),
             buffer: function!(b"chdb_result_buffer"),
             length: function!(b"chdb_result_length"),
@@ -173,62 +167,6 @@ impl Connection {
         };
         Response::new(&self.library, raw)?.read()
     }
-
-    /// Starts `sql`, whose result is fetched in pieces. Every piece is a complete document in `format`.
-    pub(crate) fn stream(&mut self, sql: &[u8], format: &[u8]) -> Result<Stream<'_>, Failure> {
-        // SAFETY: as in `query`.
-        let raw = unsafe {
-            let connection = *self.handle.as_ptr();
-            (self.library.functions.stream)(
-                connection,
-                sql.as_ptr().cast(),
-                sql.len(),
-                format.as_ptr().cast(),
-                format.len(),
-            )
-        };
-        let library = Arc::clone(&self.library);
-        let response = Response::new(&library, raw)?;
-        response.failure()?;
-        let raw = response.release();
-        Ok(Stream { connection: self, raw, ended: false })
-    }
-}
-
-/// A running query whose result is fetched in pieces.
-pub(crate) struct Stream<'a> {
-    connection: &'a mut Connection,
-    raw: RawResult,
-    ended: bool,
-}
-
-impl Stream<'_> {
-    /// The next piece, or `None` behind the last one.
-    pub(crate) fn next(&mut self) -> Result<Option<Output>, Failure> {
-        if self.ended {
-            return Ok(None);
-        }
-        // SAFETY: connection and stream are open; the stream has not ended.
-        let raw =
-            unsafe { (self.connection.library.functions.fetch)(*self.connection.handle.as_ptr(), self.raw) };
-        let output = Response::new(&self.connection.library, raw).and_then(|response| response.read());
-        // A piece without rows is the last one: the library refuses a fetch after it.
-        self.ended = output.as_ref().map_or(true, |output| output.counters.result_rows == 0);
-        output.map(|output| (!output.data.is_empty()).then_some(output))
-    }
-}
-
-impl Drop for Stream<'_> {
-    fn drop(&mut self) {
-        let functions = &self.connection.library.functions;
-        // SAFETY: both handles are open; the stream is destroyed once, after a query that still runs was cancelled.
-        unsafe {
-            if !self.ended {
-                (functions.cancel)(*self.connection.handle.as_ptr(), self.raw);
-            }
-            (functions.destroy)(self.raw);
-        }
-    }
 }
 
 /// A result object of the library.
@@ -245,12 +183,6 @@ impl<'a> Response<'a> {
             ));
         }
         Ok(Response { library, raw })
-    }
-
-    fn release(self) -> RawResult {
-        let raw = self.raw;
-        std::mem::forget(self);
-        raw
     }
 
     fn failure(&self) -> Result<(), Failure> {

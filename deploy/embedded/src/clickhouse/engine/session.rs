@@ -5,7 +5,7 @@
 
 use super::super::exception::Exception;
 use super::super::sql::rewrite;
-use super::library::{Connection, Output, Stream};
+use super::library::{Connection, Output};
 
 /// Settings that the embedded engine changes and a server does not.
 const SERVER_DEFAULTS: &str = "SET implicit_select = 0, allow_introspection_functions = 0";
@@ -53,10 +53,5 @@ impl Session {
     /// Runs `sql` to its end, with `format` for a result whose format `sql` does not name.
     pub(crate) fn run_in(&mut self, sql: &[u8], format: &[u8]) -> Result<Output, Exception> {
         self.connection.query(sql, format).map_err(|failure| Exception::from_engine(&failure.0))
-    }
-
-    /// Starts `sql`, whose result comes in pieces that are complete documents in `format`.
-    pub(crate) fn stream(&mut self, sql: &[u8], format: &[u8]) -> Result<Stream<'_>, Exception> {
-        self.connection.stream(sql, format).map_err(|failure| Exception::from_engine(&failure.0))
     }
 }

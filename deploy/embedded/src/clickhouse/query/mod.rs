@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::engine::library::Counters;
 use super::engine::session::{Session, Settings};
 use super::exception::Exception;
+use super::native;
 use super::request::Request;
 use super::request::multipart::Part;
 use super::request::params::Params;
@@ -162,13 +163,13 @@ fn dispatch(
         Statement::KillQuery(kill) => {
             let format = format_of(request, &text, kill.format.clone());
             let output = kill::run(session, &text, &kill, &format)?;
-            respond(server, answer, &format, &output.data)?;
+            respond(server, request, answer, &format, &output.data)?;
             Ok(output.counters)
         }
         Statement::Other { format } => {
             let format = format_of(request, &text, format);
             let output = session.run_in(&rewrite::show_client_query_ids(&text), format.as_bytes())?;
-            respond(server, answer, &format, &output.data)?;
+            respond(server, request, answer, &format, &output.data)?;
             Ok(output.counters)
         }
         Statement::Multiple { at } => {
@@ -197,6 +198,7 @@ fn format_of(request: &Request, text: &[u8], named: Option<Range<usize>>) -> Str
 /// Writes a result that is already complete.
 fn respond(
     server: &Server,
+    request: &Request,
     answer: &mut Answer<'_>,
     format: &str,
     data: &[u8],
@@ -207,9 +209,17 @@ fn respond(
     if let Some((name, content_type)) = server.engine.format(format) {
         answer.set_format(name, content_type);
     }
-    answer.write_all(data).map_err(|error| client_gone(&error))
+    let written = match request.native_revision(format) {
+        Some(revision) => native::convert(data, answer, revision),
+        None => answer.write_all(data),
+    };
+    written.map_err(|error| unsent(&error))
 }
 
-fn client_gone(error: &std::io::Error) -> Exception {
-    Exception::new(210, "NETWORK_ERROR", &format!("Cannot send the result to the client: {error}"))
+/// A result that did not reach the client: it has gone, or it cannot be given what it asked for.
+fn unsent(error: &std::io::Error) -> Exception {
+    match error.kind() {
+        std::io::ErrorKind::Unsupported => Exception::new(48, "NOT_IMPLEMENTED", &error.to_string()),
+        _ => Exception::new(210, "NETWORK_ERROR", &format!("Cannot send the result to the client: {error}")),
+    }
 }

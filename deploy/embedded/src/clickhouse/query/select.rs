@@ -8,10 +8,11 @@ use super::super::answer::Answer;
 use super::super::engine::library::{Counters, Output};
 use super::super::engine::session::Session;
 use super::super::exception::Exception;
+use super::super::native;
 use super::super::request::Request;
 use super::super::sql::rewrite;
-use super::client_gone;
-use std::io::{PipeReader, Read, Write};
+use super::unsent;
+use std::io::{BufReader, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::AsRawFd;
 
 const BUFFER: usize = 128 << 10;
@@ -25,7 +26,7 @@ pub(super) struct Query<'a> {
 
 pub(super) fn run(
     server: &Server,
-    _request: &Request,
+    request: &Request,
     session: &mut Session,
     query: &Query<'_>,
     answer: &mut Answer<'_>,
@@ -48,18 +49,31 @@ pub(super) fn run(
             drop(writer);
             output
         });
-        let copied = copy(reader, answer);
+        let copied = copy(reader, answer, request.native_revision(query.format));
         let output: Result<Output, Exception> = running.join().unwrap_or_else(|_| {
             Err(Exception::new(1002, "UNKNOWN_EXCEPTION", "the query's thread panicked"))
         });
-        copied.map_err(|error| client_gone(&error))?;
-        output.map(|output| output.counters)
+        match (copied, output) {
+            (Ok(()), output) => output.map(|output| output.counters),
+            // A reader that gives up fails the query as well; the reason is the reader's.
+            (Err(error), Ok(_)) => Err(unsent(&error)),
+            (Err(error), Err(_)) if error.kind() == ErrorKind::Unsupported => Err(unsent(&error)),
+            // A query that fails ends the pipe early, which a conversion takes for damage; the reason is the query's.
+            (Err(_), Err(exception)) => Err(exception),
+        }
     })
 }
 
 /// Copies until the query ends. The reader is dropped on the way out, so that a query without a client fails at its
 /// next write.
-fn copy(mut reader: PipeReader, answer: &mut Answer<'_>) -> std::io::Result<()> {
+fn copy(
+    mut reader: PipeReader,
+    answer: &mut Answer<'_>,
+    native_revision: Option<u64>,
+) -> std::io::Result<()> {
+    if let Some(revision) = native_revision {
+        return native::convert(BufReader::with_capacity(BUFFER, reader), answer, revision);
+    }
     let mut buffer = vec![0; BUFFER];
     loop {
         match reader.read(&mut buffer)? {

@@ -8,6 +8,7 @@ use super::super::exception::Exception;
 use super::super::request::Request;
 use super::super::sql::lexer::tokens;
 use super::super::sql::statement::{Statement, recognise};
+use super::super::wire::body::CUT_SHORT;
 use std::io::{Cursor, Read};
 
 /// A query, and what follows it.
@@ -64,7 +65,7 @@ pub(super) fn unreadable(error: &std::io::Error) -> Exception {
     use std::io::ErrorKind::{FileTooLarge, UnexpectedEof};
     let text = error.to_string();
     match error.kind() {
-        UnexpectedEof => {
+        UnexpectedEof | CUT_SHORT => {
             let message = format!(
                 "Cannot read all data: the body ends before it is complete ({text}). Nothing was inserted"
             );

@@ -123,6 +123,11 @@ impl Request {
 }
 
 impl Request {
+    /// The revision that a result in `format` has to be converted to.
+    pub(crate) fn native_revision(&self, format: &str) -> Option<u64> {
+        (self.client_revision > 0 && format.eq_ignore_ascii_case("Native")).then_some(self.client_revision)
+    }
+
     /// Takes the query and what parametrises it from a form, whose fields `params` has by now.
     pub(crate) fn adopt_form(&mut self, params: &Params) {
         self.query = query(params);

@@ -8,6 +8,9 @@ use http_body_util::BodyExt;
 use std::io::{Error, ErrorKind, Read, Result};
 use tokio::sync::mpsc;
 
+/// The kind of an error that says, as `UnexpectedEof` does, that a body is not complete.
+pub(crate) const CUT_SHORT: ErrorKind = ErrorKind::ConnectionAborted;
+
 /// Frames that may wait between the network and the reader.
 const FRAMES: usize = 8;
 

@@ -4,6 +4,7 @@
 //! only behind a complete compressed stream; one that is cut short is an error in every coding.
 
 use super::compression::Coding;
+use super::lz4_frames::CompleteFrames;
 use super::native_frames::FrameReader;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 
@@ -21,7 +22,7 @@ pub(crate) fn decoder<R: Read + Send + 'static>(
         Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(body))),
         Coding::Deflate => Box::new(ZlibReader::new(buffered(body))),
         Coding::Zstd => Box::new(zstd::Decoder::with_buffer(buffered(body))?),
-        Coding::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(NonEmpty::new(buffered(body)))),
+        Coding::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(CompleteFrames::new(buffered(body)))),
     };
     Ok(if native { Box::new(FrameReader::new(plain)) } else { plain })
 }
@@ -62,29 +63,6 @@ impl<R: BufRead> Read for ZlibReader<R> {
             }
         }
         Ok(0)
-    }
-}
-
-/// Refuses an input without a byte, which the LZ4 frame decoder takes for a complete stream.
-struct NonEmpty<R> {
-    inner: R,
-    started: bool,
-}
-
-impl<R> NonEmpty<R> {
-    fn new(inner: R) -> Self {
-        NonEmpty { inner, started: false }
-    }
-}
-
-impl<R: Read> Read for NonEmpty<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let length = self.inner.read(buffer)?;
-        if length == 0 && !self.started && !buffer.is_empty() {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        self.started = true;
-        Ok(length)
     }
 }
 

@@ -4,4 +4,5 @@ pub(crate) mod body;
 pub(crate) mod compression;
 pub(crate) mod decode;
 pub(crate) mod encode;
+mod lz4_frames;
 pub(crate) mod native_frames;
