@@ -1,0 +1,250 @@
+//! The builder of attributes columns: keys with typed values in, an Arrow map column out.
+//!
+//! A key that comes twice in one record keeps its last value, as `jsonb` would do in silence (OTLP leaves the case
+//! undefined). The order of keys is otherwise the sender's.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, MapArray, StructArray, UInt8Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{Field, Fields};
+use arrow::error::ArrowError;
+use base64::Engine as _;
+
+use super::FieldError;
+use super::columns::{Strings, offset, offsets};
+use super::table_builder::{MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::registry::attributes::{ValueType, write_double};
+use crate::registry::column::{attribute_entries, attribute_value_fields};
+
+/// From this number of keys on a record's keys are checked for repetition through a sorted index.
+const SORT_FROM_KEYS: usize = 24;
+
+/// Attributes of one column, one map per row.
+#[derive(Debug)]
+pub struct AttributesColumn {
+    /// `ends[row]..ends[row + 1]` is the row's range of entries.
+    ends: Vec<i32>,
+    keys: Strings,
+    values: Strings,
+    types: Vec<u8>,
+    scratch: String,
+}
+
+impl AttributesColumn {
+    pub(super) fn new() -> Self {
+        Self {
+            ends: vec![0],
+            keys: Strings::new(),
+            values: Strings::new(),
+            types: Vec::new(),
+            scratch: String::new(),
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.bytes.len() + self.values.bytes.len()
+    }
+
+    /// The number of entries of the row under construction.
+    pub fn open_entries(&self) -> usize {
+        self.types.len() - self.finished_entries()
+    }
+
+    fn finished_entries(&self) -> usize {
+        self.ends.last().map_or(0, |&end| usize::try_from(end).unwrap_or(0))
+    }
+
+    /// Adds one entry with its canonical text; see [`ValueType`] for what the text of each type is.
+    pub fn push(&mut self, key: &str, text: &str, kind: ValueType) {
+        self.keys.push(Some(key.as_bytes()));
+        self.values.push(Some(text.as_bytes()));
+        self.types.push(kind.code());
+    }
+
+    /// Adds a string.
+    pub fn push_str(&mut self, key: &str, value: &str) {
+        self.push(key, value, ValueType::String);
+    }
+
+    /// Adds an integer.
+    pub fn push_int(&mut self, key: &str, value: i64) {
+        let mut digits = itoa::Buffer::new();
+        self.push(key, digits.format(value), ValueType::Int);
+    }
+
+    /// Adds a double.
+    pub fn push_double(&mut self, key: &str, value: f64) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        write_double(&mut text, value);
+        self.push(key, &text, ValueType::Double);
+        self.scratch = text;
+    }
+
+    /// Adds a boolean.
+    pub fn push_bool(&mut self, key: &str, value: bool) {
+        self.push(key, if value { "true" } else { "false" }, ValueType::Bool);
+    }
+
+    /// Adds bytes.
+    pub fn push_bytes(&mut self, key: &str, value: &[u8]) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        base64::engine::general_purpose::STANDARD.encode_string(value, &mut text);
+        self.push(key, &text, ValueType::Bytes);
+        self.scratch = text;
+    }
+
+    /// Ends the row: repeated keys keep their last value.
+    pub fn end_row(&mut self) {
+        if self.has_repeated_keys() {
+            self.keep_last_of_each_key();
+        }
+        self.ends.push(offset(self.types.len()));
+    }
+
+    /// Checks the limits of the row that was ended last; `name` is the column's.
+    pub(super) fn check_last_row(&self, name: &str, forbid_nul: bool) -> Result<(), FieldError> {
+        let row = self.rows().saturating_sub(1);
+        let entries = range(&self.ends, row);
+        if entries.len() > MAX_ATTRIBUTES {
+            let count = entries.len();
+            return Err(FieldError::new(
+                name,
+                format!("has {count} keys: at most {MAX_ATTRIBUTES} are allowed"),
+            ));
+        }
+        // One look over the row's bytes; only a row that holds a suspect byte is looked at entry by entry.
+        let nul_in = |strings: &Strings| {
+            let bytes = range(&strings.offsets, entries.start).start..strings.offset_at(entries.end);
+            strings.bytes.get(bytes).unwrap_or_default().contains(&0)
+        };
+        for entry in entries.clone() {
+            let key = self.key(entry);
+            if key.len() > MAX_KEY_BYTES {
+                return Err(FieldError::new(
+                    name,
+                    format!("a key has {} bytes: at most {MAX_KEY_BYTES} are allowed", key.len()),
+                ));
+            }
+            let value = slice(&self.values, entry);
+            if value.len() > MAX_VALUE_BYTES {
+                let key = String::from_utf8_lossy(key);
+                return Err(FieldError::new(
+                    format!("{name}.{key}"),
+                    format!("has {} bytes: at most {MAX_VALUE_BYTES} are allowed", value.len()),
+                ));
+            }
+            let nested =
+                self.types[entry] == ValueType::Array.code() || self.types[entry] == ValueType::Map.code();
+            if forbid_nul && nested && std::str::from_utf8(value).is_ok_and(has_json_nul) {
+                return Err(nul(name, key));
+            }
+        }
+        if forbid_nul && (nul_in(&self.keys) || nul_in(&self.values)) {
+            let with_nul = entries
+                .into_iter()
+                .find(|&entry| self.key(entry).contains(&0) || slice(&self.values, entry).contains(&0));
+            return Err(nul(name, with_nul.map(|entry| self.key(entry)).unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows + 1);
+        self.truncate_entries(self.finished_entries());
+    }
+
+    fn truncate_entries(&mut self, entries: usize) {
+        self.keys.truncate(entries);
+        self.values.truncate(entries);
+        self.types.truncate(entries);
+    }
+
+    fn key(&self, entry: usize) -> &[u8] {
+        slice(&self.keys, entry)
+    }
+
+    fn has_repeated_keys(&self) -> bool {
+        let from = self.finished_entries();
+        let until = self.types.len();
+        if until - from < SORT_FROM_KEYS {
+            return (from..until).any(|entry| (from..entry).any(|other| self.key(entry) == self.key(other)));
+        }
+        let mut entries: Vec<usize> = (from..until).collect();
+        entries.sort_unstable_by_key(|&entry| self.key(entry));
+        entries.windows(2).any(|pair| self.key(pair[0]) == self.key(pair[1]))
+    }
+
+    fn keep_last_of_each_key(&mut self) {
+        let from = self.finished_entries();
+        let mut seen = std::collections::HashSet::new();
+        let mut kept: Vec<(Vec<u8>, Vec<u8>, u8)> = Vec::new();
+        for entry in (from..self.types.len()).rev() {
+            if seen.insert(self.key(entry).to_vec()) {
+                kept.push((self.key(entry).to_vec(), slice(&self.values, entry).to_vec(), self.types[entry]));
+            }
+        }
+        self.truncate_entries(from);
+        for (key, value, kind) in kept.into_iter().rev() {
+            self.keys.push(Some(&key));
+            self.values.push(Some(&value));
+            self.types.push(kind);
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+        let entries = attribute_entries();
+        let value_fields = attribute_value_fields();
+        let values = StructArray::try_new(
+            value_fields.clone(),
+            vec![
+                Arc::new(self.values.into_text()?),
+                Arc::new(UInt8Array::new(ScalarBuffer::from(self.types), None)),
+            ],
+            None,
+        )?;
+        let rows = StructArray::try_new(
+            Fields::from(vec![
+                Field::new("key", arrow::datatypes::DataType::Utf8, false),
+                Field::new("value", arrow::datatypes::DataType::Struct(value_fields), false),
+            ]),
+            vec![Arc::new(self.keys.into_text()?), Arc::new(values)],
+            None,
+        )?;
+        Ok(Arc::new(MapArray::try_new(entries, offsets(self.ends), rows, None, false)?))
+    }
+}
+
+fn nul(name: &str, key: &[u8]) -> FieldError {
+    let key = String::from_utf8_lossy(key).replace('\0', "\\0");
+    FieldError::new(format!("{name}.{key}"), "contains a NUL character, which Postgres cannot store")
+}
+
+/// Whether canonical JSON holds the escape of a NUL character.
+pub(super) fn has_json_nul(json: &str) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.find("\\u0000") {
+        // An even number of backslashes before it means that the backslash itself is escaped.
+        let before = rest.as_bytes().iter().take(at).rev().take_while(|&&byte| byte == b'\\').count();
+        if before % 2 == 0 {
+            return true;
+        }
+        rest = rest.get(at + 6..).unwrap_or_default();
+    }
+    false
+}
+
+fn range(offsets: &[i32], at: usize) -> std::ops::Range<usize> {
+    let end = |at: usize| offsets.get(at).map_or(0, |&end| usize::try_from(end).unwrap_or(0));
+    end(at)..end(at + 1)
+}
+
+fn slice(strings: &Strings, entry: usize) -> &[u8] {
+    strings.bytes.get(range(&strings.offsets, entry)).unwrap_or_default()
+}

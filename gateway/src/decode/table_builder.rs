@@ -1,0 +1,354 @@
+//! Builds the rows of one table: named columns, values checked as they come, bad rows taken back.
+//!
+//! In: values by column index, then [`TableBuilder::end_row`] or [`TableBuilder::discard_row`]. Out: a
+//! [`TableBatch`]. Guaranteed: every finished row is one that the table's store takes (NUL bytes, ranges of time and
+//! size, nullability), so that a store's refusal after the acknowledgement is a bug of ours and not of a sender.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+
+use super::attributes::AttributesColumn;
+use super::columns::{Column, MAX_COLUMN_BYTES};
+use super::{DecodeContext, FieldError};
+use crate::registry::{ColumnType, StoreKind, TableBatch, TableDef};
+
+/// Earliest time that both stores hold, 1900-01-01T00:00:00Z in nanoseconds (ClickHouse `DateTime64(9)`).
+pub const MIN_TIME_NANOS: i64 = -2_208_988_800_000_000_000;
+/// Latest time that both stores hold, 2262-04-11T23:47:16Z in nanoseconds (end of the signed 64-bit range).
+pub const MAX_TIME_NANOS: i64 = 9_223_372_036_000_000_000;
+
+/// Longest single value in bytes.
+pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest attribute key in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// Most attributes of one record and column.
+pub const MAX_ATTRIBUTES: usize = 1024;
+
+/// Rows of one table under construction.
+#[derive(Debug)]
+pub struct TableBuilder {
+    table: Arc<TableDef>,
+    columns: Vec<Column>,
+    rows: usize,
+    max_bytes: usize,
+    /// Postgres text and jsonb cannot hold NUL.
+    forbid_nul: bool,
+    accepted: std::ops::RangeInclusive<i64>,
+}
+
+impl TableBuilder {
+    /// No rows of `table` yet. `context` tells the time of arrival, which the accepted window is relative to.
+    pub fn new(table: Arc<TableDef>, context: &DecodeContext<'_>) -> Self {
+        let columns = table.columns().iter().map(|column| Column::new(column.kind)).collect();
+        let window = table.accepted_window();
+        let nanos = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        let earliest = context.now_nanos.saturating_sub(nanos(window.past_seconds)).max(MIN_TIME_NANOS);
+        let latest = context.now_nanos.saturating_add(nanos(window.future_seconds)).min(MAX_TIME_NANOS);
+        Self {
+            forbid_nul: table.store() == StoreKind::Timescale,
+            accepted: earliest..=latest,
+            table,
+            columns,
+            rows: 0,
+            max_bytes: context.limits.decoded_bytes.min(MAX_COLUMN_BYTES),
+        }
+    }
+
+    /// The table whose rows these are.
+    pub fn table(&self) -> &Arc<TableDef> {
+        &self.table
+    }
+
+    /// Finished rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The index of a column, to be looked up once per request.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.table.column_index(name)
+    }
+
+    /// Whether the open row has a value in this column.
+    pub fn is_set(&self, column: usize) -> bool {
+        match &self.columns[column] {
+            Column::Attributes(attributes) => attributes.open_entries() > 0 || attributes.rows() > self.rows,
+            other => other.rows() > self.rows,
+        }
+    }
+
+    /// Sets a time in nanoseconds since 1970. The table's time column must lie in its accepted window.
+    pub fn set_time(&mut self, column: usize, nanos: i64) -> Result<(), FieldError> {
+        self.start(column);
+        if !(MIN_TIME_NANOS..=MAX_TIME_NANOS).contains(&nanos) {
+            return self
+                .fail(column, "time is outside of 1900-01-01 to 2262-04-11, which the stores can hold");
+        }
+        if self.table.time_column() == Some(column) && !self.accepted.contains(&nanos) {
+            let window = self.table.accepted_window();
+            return self.fail(
+                column,
+                format!(
+                    "time is outside of the table's accepted window: at most {} s in the past and {} s in the future",
+                    window.past_seconds, window.future_seconds
+                ),
+            );
+        }
+        match &mut self.columns[column] {
+            Column::Timestamp(values) => values.push(Some(nanos)),
+            _ => return self.wrong_type(column, "a timestamp"),
+        }
+        Ok(())
+    }
+
+    /// Sets a text. For `uuid` and `jsonb` columns it must be canonical already.
+    pub fn set_text(&mut self, column: usize, value: &str) -> Result<(), FieldError> {
+        self.start(column);
+        self.check_text(column, value)?;
+        match &mut self.columns[column] {
+            Column::Text(values) => values.push(Some(value.as_bytes())),
+            _ => return self.wrong_type(column, "text"),
+        }
+        Ok(())
+    }
+
+    /// Sets bytes.
+    pub fn set_bytes(&mut self, column: usize, value: &[u8]) -> Result<(), FieldError> {
+        self.start(column);
+        self.check_size(column, value.len())?;
+        match &mut self.columns[column] {
+            Column::Bytes(values) => values.push(Some(value)),
+            _ => return self.wrong_type(column, "bytes"),
+        }
+        Ok(())
+    }
+
+    /// Sets a double; an integer column takes it when it has no fraction and fits.
+    pub fn set_double(&mut self, column: usize, value: f64) -> Result<(), FieldError> {
+        self.start(column);
+        match &mut self.columns[column] {
+            Column::Double(values) => values.push(Some(value)),
+            _ => return self.wrong_type(column, "a double"),
+        }
+        Ok(())
+    }
+
+    /// Sets an integer; `integer` columns must be able to hold it.
+    pub fn set_int(&mut self, column: usize, value: i64) -> Result<(), FieldError> {
+        self.start(column);
+        match &mut self.columns[column] {
+            Column::BigInt(values) => values.push(Some(value)),
+            Column::Integer(values) => match i32::try_from(value) {
+                Ok(value) => values.push(Some(value)),
+                Err(_) => return self.fail(column, format!("{value} does not fit in 32 bits")),
+            },
+            _ => return self.wrong_type(column, "an integer"),
+        }
+        Ok(())
+    }
+
+    /// Sets a boolean.
+    pub fn set_bool(&mut self, column: usize, value: bool) -> Result<(), FieldError> {
+        self.start(column);
+        match &mut self.columns[column] {
+            Column::Boolean(values) => values.push(Some(value)),
+            _ => return self.wrong_type(column, "a boolean"),
+        }
+        Ok(())
+    }
+
+    /// Sets a list of doubles.
+    pub fn set_doubles(
+        &mut self,
+        column: usize,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Result<(), FieldError> {
+        self.start(column);
+        match &mut self.columns[column] {
+            Column::DoubleArray(lists) => lists.push(values),
+            _ => return self.wrong_type(column, "a list of doubles"),
+        }
+        Ok(())
+    }
+
+    /// Sets a list of integers.
+    pub fn set_ints(
+        &mut self,
+        column: usize,
+        values: impl IntoIterator<Item = i64>,
+    ) -> Result<(), FieldError> {
+        self.start(column);
+        match &mut self.columns[column] {
+            Column::BigIntArray(lists) => lists.push(values),
+            _ => return self.wrong_type(column, "a list of integers"),
+        }
+        Ok(())
+    }
+
+    /// Sets a list of texts.
+    pub fn set_texts<'v>(
+        &mut self,
+        column: usize,
+        values: impl IntoIterator<Item = &'v str>,
+    ) -> Result<(), FieldError> {
+        self.start(column);
+        let values: Vec<&str> = values.into_iter().collect();
+        for value in &values {
+            self.check_text(column, value)?;
+        }
+        match &mut self.columns[column] {
+            Column::TextArray(lists) => {
+                for value in values {
+                    lists.values.push(Some(value.as_bytes()));
+                }
+                let end = super::columns::offset(lists.values.rows());
+                lists.offsets.push(end);
+            }
+            _ => return self.wrong_type(column, "a list of texts"),
+        }
+        Ok(())
+    }
+
+    /// The builder of an attributes column, to add entries of the open row to; [`TableBuilder::end_row`] checks them.
+    pub fn attributes(&mut self, column: usize) -> Option<&mut AttributesColumn> {
+        match self.columns.get_mut(column) {
+            Some(Column::Attributes(attributes)) => Some(attributes),
+            _ => None,
+        }
+    }
+
+    /// Ends the open row: what was not set becomes NULL or the type's empty value. On an error the row is gone.
+    pub fn end_row(&mut self) -> Result<(), FieldError> {
+        let ended = self.pad_row().and_then(|()| self.check_row());
+        match ended {
+            Ok(()) => {
+                self.rows += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.discard_row();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the open row back.
+    pub fn discard_row(&mut self) {
+        for column in &mut self.columns {
+            column.truncate(self.rows);
+        }
+    }
+
+    /// Bytes of values so far.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(Column::bytes).sum()
+    }
+
+    /// The finished rows; none when there are no rows.
+    pub fn finish(mut self) -> Result<Option<TableBatch>, super::DecodeError> {
+        self.discard_row();
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let internal = |error: &dyn std::fmt::Display| super::DecodeError::Internal(error.to_string());
+        let columns = self
+            .columns
+            .into_iter()
+            .map(Column::finish)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| internal(&error))?;
+        let rows = RecordBatch::try_new(Arc::clone(self.table.arrow()), columns)
+            .map_err(|error| internal(&error))?;
+        TableBatch::new(self.table, rows).map(Some).map_err(|error| internal(&error))
+    }
+
+    /// A column set twice in one row keeps the later value.
+    fn start(&mut self, column: usize) {
+        if self.columns[column].rows() > self.rows {
+            self.columns[column].truncate(self.rows);
+        }
+    }
+
+    fn pad_row(&mut self) -> Result<(), FieldError> {
+        for (column, def) in self.columns.iter_mut().zip(self.table.columns()) {
+            if let Column::Attributes(attributes) = column {
+                if attributes.rows() == self.rows {
+                    attributes.end_row();
+                }
+                continue;
+            }
+            if column.rows() > self.rows {
+                continue;
+            }
+            let null = def.holds_null();
+            match column {
+                Column::DoubleArray(lists) => lists.push([]),
+                Column::BigIntArray(lists) => lists.push([]),
+                Column::TextArray(lists) => {
+                    let end = super::columns::offset(lists.values.rows());
+                    lists.offsets.push(end);
+                }
+                Column::Text(values)
+                    if !null && matches!(def.kind, ColumnType::Text | ColumnType::LowCardinalityText) =>
+                {
+                    values.push(Some(b""));
+                }
+                Column::Timestamp(values) if null => values.push(None),
+                Column::Double(values) if null => values.push(None),
+                Column::BigInt(values) if null => values.push(None),
+                Column::Integer(values) if null => values.push(None),
+                Column::Boolean(values) if null => values.push(None),
+                Column::Text(values) | Column::Bytes(values) if null => values.push(None),
+                _ => return Err(FieldError::new(def.name.as_str(), "is missing and may not be NULL")),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_row(&self) -> Result<(), FieldError> {
+        for (column, def) in self.columns.iter().zip(self.table.columns()) {
+            if let Column::Attributes(attributes) = column {
+                attributes.check_last_row(def.name.as_str(), self.forbid_nul)?;
+            }
+        }
+        // A resource is repeated in each of its rows, so a small request can stand for much memory.
+        if self.bytes() > self.max_bytes {
+            return Err(FieldError::new(
+                "",
+                format!("the request's decoded rows exceed {} bytes: send smaller requests", self.max_bytes),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_text(&self, column: usize, value: &str) -> Result<(), FieldError> {
+        self.check_size(column, value.len())?;
+        let escaped_nul = || {
+            self.table.columns()[column].kind == ColumnType::Json && super::attributes::has_json_nul(value)
+        };
+        if self.forbid_nul && (value.as_bytes().contains(&0) || escaped_nul()) {
+            return self.fail(column, "contains a NUL character, which Postgres cannot store");
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, column: usize, bytes: usize) -> Result<(), FieldError> {
+        if bytes > MAX_VALUE_BYTES {
+            return self.fail(column, format!("has {bytes} bytes: at most {MAX_VALUE_BYTES} are allowed"));
+        }
+        Ok(())
+    }
+
+    fn fail(&self, column: usize, reason: impl Into<String>) -> Result<(), FieldError> {
+        Err(FieldError::new(self.table.columns()[column].name.as_str(), reason))
+    }
+
+    fn wrong_type(&self, column: usize, given: &str) -> Result<(), FieldError> {
+        let kind = self.table.columns()[column].kind;
+        self.fail(column, format!("is {} and does not take {given}", kind.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Dead letters: records that were refused, kept with the reason in the table `dead_letters`.
+//!
+//! In: what a decoder or a store refused. Out: rows of `dead_letters`, written like any others. `payload` is the
+//! record as it was sent where a decoder refused it, and the row as JSON where a store did.
+
+use crate::decode::{DecodeContext, DecodeError, DecodeLimits, FieldError, RejectedRecord};
+use crate::ingest::{Caller, RecordError, now};
+use crate::registry::{Snapshot, TableBatch, Tenant, builtin};
+use crate::rejection::Rejection;
+
+/// Longest payload kept of one record, in bytes; the rest is cut off.
+pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
+
+/// Rows of `dead_letters` for the records that a decoder refused.
+pub fn batch(
+    tables: &Snapshot,
+    caller: &Caller,
+    rejected: &[RejectedRecord],
+    now_nanos: i64,
+) -> Result<TableBatch, Rejection> {
+    let letters = rejected.iter().map(|record| Letter {
+        protocol: caller.protocol.name(),
+        caller: &caller.name,
+        table: &record.table,
+        index: record.index,
+        error: &record.error,
+        content_type: record.content_type,
+        payload: &record.payload,
+    });
+    rows(tables, &caller.tenant, letters, now_nanos).map_err(Rejection::from)
+}
+
+/// The dead letter of a row that its store refused. `record.index` is its place in the cut.
+pub(super) fn of_row(row: &TableBatch, record: &RecordError) -> Result<TableBatch, DecodeError> {
+    let table = row.table();
+    let error = FieldError::new(record.field.clone(), record.reason.clone());
+    let payload = row_as_json(row);
+    let letter = Letter {
+        protocol: "",
+        caller: "",
+        table: table.name().as_str(),
+        index: record.index,
+        error: &error,
+        content_type: "application/json",
+        payload: &payload,
+    };
+    let tables = builtin::tables(&table.tenant).map_err(|error| DecodeError::Internal(error.to_string()))?;
+    rows(&Snapshot::new(tables), &table.tenant, std::iter::once(letter), now())
+}
+
+struct Letter<'a> {
+    protocol: &'a str,
+    caller: &'a str,
+    table: &'a str,
+    index: usize,
+    error: &'a FieldError,
+    content_type: &'a str,
+    payload: &'a [u8],
+}
+
+fn rows<'a>(
+    tables: &Snapshot,
+    tenant: &Tenant,
+    letters: impl Iterator<Item = Letter<'a>>,
+    now_nanos: i64,
+) -> Result<TableBatch, DecodeError> {
+    let context = DecodeContext { tables, tenant, now_nanos, limits: DecodeLimits::default() };
+    let mut rows = context.builder(builtin::DEAD_LETTERS)?;
+    let column = |name: &str| {
+        rows.column(name).ok_or_else(|| DecodeError::Internal(format!("dead_letters has no column {name}")))
+    };
+    let [time, id, protocol, caller, target] =
+        [column("time")?, column("id")?, column("protocol")?, column("caller")?, column("target")?];
+    let [index, field, reason] = [column("record_index")?, column("field")?, column("reason")?];
+    let [content_type, payload] = [column("content_type")?, column("payload")?];
+    for letter in letters {
+        let fill = |rows: &mut crate::decode::TableBuilder| -> Result<(), FieldError> {
+            rows.set_time(time, now_nanos)?;
+            rows.set_text(id, &uuid::Uuid::now_v7().to_string())?;
+            rows.set_text(protocol, letter.protocol)?;
+            rows.set_text(caller, &printable(letter.caller))?;
+            rows.set_text(target, &printable(letter.table))?;
+            rows.set_int(index, i64::try_from(letter.index).unwrap_or(i64::MAX))?;
+            rows.set_text(field, &printable(&letter.error.field))?;
+            rows.set_text(reason, &printable(&letter.error.reason))?;
+            rows.set_text(content_type, letter.content_type)?;
+            rows.set_bytes(payload, letter.payload.get(..MAX_PAYLOAD_BYTES).unwrap_or(letter.payload))?;
+            rows.end_row()
+        };
+        fill(&mut rows)
+            .map_err(|error| DecodeError::Internal(format!("a dead letter is not storable: {error}")))?;
+    }
+    rows.finish()?.ok_or_else(|| DecodeError::Internal("no dead letters".to_owned()))
+}
+
+/// A sender's text as Postgres can hold it: NUL written out, at most 1 KiB.
+fn printable(text: &str) -> String {
+    text.chars().take(1024).collect::<String>().replace('\0', "\\0")
+}
+
+fn row_as_json(row: &TableBatch) -> Vec<u8> {
+    let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
+    let written = writer.write(row.rows()).and_then(|()| writer.finish());
+    match written {
+        Ok(()) => writer.into_inner(),
+        // A type that the JSON writer does not know: the debug form still shows the values.
+        Err(_) => format!("{:?}", row.rows()).into_bytes(),
+    }
+}

@@ -1,0 +1,183 @@
+//! A worker writes one cut after another to its store: concatenates what waits, retries what may succeed later,
+//! and halves what the store refuses until the row at fault stands alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::BackoffBuilder as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{Due, Next, Queue, Submission};
+use super::{DeliveryError, dead_letters};
+use crate::ingest::RecordError;
+use crate::observe::Metrics;
+use crate::registry::TableBatch;
+use crate::store::{Cut, NextStep, Store, StoreError};
+
+/// One of a store's workers.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) queue: Arc<Queue>,
+    /// The store that holds `dead_letters`. They are written past its queue: its workers may all be waiting for
+    /// a dead letter of their own.
+    pub(super) dead_letters: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Worker {
+    /// Writes what is due until `stop`, then everything that still waits.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            let stopping = stop.is_cancelled();
+            match self.queue.next(stopping) {
+                Next::Due(due) => self.write_due(due).await,
+                Next::Empty if stopping => {
+                    // The next worker may be asleep on the one notification that this one used up.
+                    self.queue.wake_all();
+                    return;
+                }
+                Next::Later(at) => {
+                    tokio::select! {
+                        () = self.queue.changed(Some(at)) => {}
+                        () = stop.cancelled(), if !stopping => {}
+                    }
+                }
+                Next::Empty => {
+                    tokio::select! {
+                        () = self.queue.changed(None) => {}
+                        () = stop.cancelled(), if !stopping => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write_due(&self, due: Due) {
+        // Whoever gave up waiting sends again; its rows must not be written as well.
+        let now = Instant::now();
+        let waited_for =
+            due.submissions.into_iter().filter(|one| !one.reply.is_closed() && one.deadline > now);
+        let submissions: Vec<Submission> = waited_for.collect();
+        let Some(first) = submissions.first() else { return };
+        let table = Arc::clone(first.batch.table());
+        let batches: Vec<TableBatch> = submissions.iter().map(|one| one.batch.clone()).collect();
+        let batch = match TableBatch::concat(Arc::clone(&table), &batches) {
+            Ok(batch) => batch,
+            Err(error) => {
+                // Only an offset overflow can do this: the rows are too large to be one batch.
+                tracing::warn!(table = %table.name(), %error, "rows do not fit in one cut, writing them apart");
+                for submission in submissions {
+                    self.write_apart(submission).await;
+                }
+                return;
+            }
+        };
+        drop(batches);
+        let deadline = submissions.iter().map(|one| one.deadline).max().unwrap_or(now);
+        match self.write(batch, deadline).await {
+            Ok(refused) => reply_each(submissions, &refused),
+            Err(error) => {
+                for submission in submissions {
+                    // The request may have gone away meanwhile; there is nobody left to tell.
+                    drop(submission.reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+
+    async fn write_apart(&self, submission: Submission) {
+        let outcome = self.write(submission.batch.clone(), submission.deadline).await;
+        match outcome {
+            Ok(refused) => reply_each(vec![submission], &refused),
+            Err(error) => drop(submission.reply.send(Err(error))),
+        }
+    }
+
+    /// Commits the batch; returns the rows that the store refused for their content, kept as dead letters.
+    async fn write(&self, batch: TableBatch, deadline: Instant) -> Result<Vec<RecordError>, DeliveryError> {
+        let mut refused = Vec::new();
+        let mut pieces = vec![(0, batch)];
+        while let Some((start, piece)) = pieces.pop() {
+            match self.write_cut(&self.store, &piece, deadline).await {
+                Ok(()) => {}
+                Err(error) if error.next() == NextStep::Split && piece.len() > 1 => {
+                    let half = piece.len() / 2;
+                    pieces.push((start + half, piece.slice(half, piece.len() - half)));
+                    pieces.push((start, piece.slice(0, half)));
+                }
+                Err(error) if error.next() == NextStep::Split => {
+                    let record =
+                        RecordError { index: start, field: String::new(), reason: error.to_string() };
+                    self.keep_dead_letter(&piece, &record, deadline).await?;
+                    self.metrics.refused_by_store(piece.table());
+                    refused.push(record);
+                }
+                Err(error) => return Err(DeliveryError::Store(error)),
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn keep_dead_letter(
+        &self,
+        row: &TableBatch,
+        record: &RecordError,
+        deadline: Instant,
+    ) -> Result<(), DeliveryError> {
+        let letter = dead_letters::of_row(row, record)
+            .map_err(|error| DeliveryError::DeadLetter(error.to_string()))?;
+        self.write_cut(&self.dead_letters, &letter, deadline).await.map_err(DeliveryError::Store)
+    }
+
+    /// One cut, sent again after errors that may pass, until `deadline`.
+    async fn write_cut(
+        &self,
+        store: &Arc<dyn Store>,
+        batch: &TableBatch,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        let cut = Cut { id: uuid::Uuid::now_v7(), batch: batch.clone() };
+        let mut waits = backon::ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_delay(Duration::from_secs(1))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let started = Instant::now();
+            let outcome = store.write(&cut).await;
+            self.metrics.cut(batch.table(), batch.len(), started.elapsed(), outcome.is_ok());
+            let Err(error) = outcome else { return Ok(()) };
+            let wait = waits.next().unwrap_or(Duration::from_secs(1));
+            if error.next() != NextStep::Retry || Instant::now() + wait >= deadline {
+                return Err(error);
+            }
+            tracing::warn!(table = %batch.table().name(), rows = batch.len(), %error, ?wait, "cut not written, will retry");
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Tells each submission of a written cut which of its own rows were refused.
+fn reply_each(submissions: Vec<Submission>, refused: &[RecordError]) {
+    let mut start = 0;
+    for submission in submissions {
+        let end = start + submission.batch.len();
+        let own = refused.iter().filter(|record| (start..end).contains(&record.index));
+        let rows = own
+            .map(|record| {
+                let row = record.index - start;
+                let place = submission.rows.as_ref().and_then(|rows| rows.get(row));
+                RecordError {
+                    index: place.map_or(row, |&place| usize::try_from(place).unwrap_or(row)),
+                    ..record.clone()
+                }
+            })
+            .collect();
+        // The request may have gone away meanwhile; there is nobody left to tell.
+        drop(submission.reply.send(Ok(rows)));
+        start = end;
+    }
+}

@@ -1,0 +1,46 @@
+//! Receivers: requests of one protocol each. A receiver bounds what it reads, hands the bytes and a decode function
+//! to [`Ingest`](crate::ingest::Ingest), and words the answer. A new protocol is one file here, which exports its routes, and one decode
+//! function.
+//!
+//! - [`listen`] has the sockets;
+//! - [`http_routes`] and [`grpc_routes`] put the protocols together.
+
+pub mod listen;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::config::Config;
+use crate::deliver::Delivery;
+use crate::ingest::Ingest;
+use crate::observe::Metrics;
+use crate::registry::Registry;
+
+/// What every receiver shares: the parts of one gateway. Cheap to clone.
+pub type Shared = Arc<Gateway>;
+
+/// The parts of one gateway, as [`crate::server`] put them together.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The settings.
+    pub config: Config,
+    /// Takes requests in.
+    pub ingest: Ingest,
+    /// Creates and changes tables.
+    pub registry: Arc<Registry>,
+    /// Feeds the stores.
+    pub delivery: Arc<Delivery>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// All addresses of the HTTP port.
+pub fn http_routes(shared: Shared) -> Router {
+    Router::new().with_state(shared)
+}
+
+/// All services of the gRPC port.
+pub fn grpc_routes(_shared: Shared) -> tonic::service::Routes {
+    tonic::service::Routes::default()
+}

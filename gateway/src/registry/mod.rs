@@ -1,0 +1,24 @@
+//! The schema registry: which tables exist, what their columns are and which store holds them.
+//!
+//! In: definitions, from the files in `schemas/tables` and from `POST /schema/register`. Out: a [`Snapshot`] that
+//! decoders read without a lock, and [`TableBatch`]es that provably fit their table.
+
+pub mod attributes;
+pub mod batch;
+pub mod builtin;
+pub mod column;
+pub mod evolution;
+pub mod identifier;
+pub mod service;
+pub mod snapshot;
+pub mod table;
+pub mod tenant;
+
+pub use attributes::ValueType;
+pub use batch::{BatchError, TableBatch};
+pub use column::{ColumnDef, ColumnType};
+pub use identifier::{Identifier, IdentifierError};
+pub use service::{RegisterError, Registered, Registry};
+pub use snapshot::{Snapshot, SnapshotCell};
+pub use table::{AcceptedWindow, StoreKind, TableDef, TableError, TableKind, TableSpec};
+pub use tenant::Tenant;

@@ -1,0 +1,189 @@
+//! The composition root: settings in, a running gateway out. Builds the parts and owns the order in which they start
+//! and stop.
+//!
+//! Start: listeners first, so that a taken port is told at once; then the stores' tables, tried again until both
+//! stores are there. Until then requests are refused as retryable. Stop: readiness, listeners, requests under way,
+//! rows that wait, stores; bounded by `shutdown.timeout_seconds`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::decode::DecodeLimits;
+use crate::deliver::{CutLimits, Delivery, Lane};
+use crate::ingest::{Ingest, IngestLimits, Readiness};
+use crate::observe::Metrics;
+use crate::receive::listen::{self, ListenError, Listener};
+use crate::receive::{self, Gateway, Shared};
+use crate::registry::Registry;
+use crate::registry::builtin::BuiltinError;
+use crate::store::clickhouse::ClickHouse;
+use crate::store::timescale::{TableRegistry, Timescale};
+use crate::store::{Store, StoreError, migrate};
+
+/// How long to wait before the tables are prepared again after a failure.
+const PREPARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A gateway that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A listener's socket is unusable.
+    #[error("a listener could not be started: {0}")]
+    Socket(#[from] std::io::Error),
+    /// A store's settings are unusable.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A mistake in our own sources.
+    #[error(transparent)]
+    Builtin(#[from] BuiltinError),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Server {
+    shared: Shared,
+    http: Listener,
+    grpc: Listener,
+    background: Vec<JoinHandle<()>>,
+    stop_listening: CancellationToken,
+    stop_background: CancellationToken,
+}
+
+impl Server {
+    /// Starts a gateway. It returns as soon as both ports are open; [`Server::ready`] waits for the stores.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let http = listen::bind("http.listen", config.http.listen).await?;
+        let grpc = listen::bind("grpc.listen", config.grpc.listen).await?;
+
+        let timescale = Arc::new(Timescale::new(&config.timescale)?);
+        let clickhouse = Arc::new(ClickHouse::new(&config.clickhouse)?);
+        let metrics = Arc::new(Metrics::new());
+        let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
+        let registry = Arc::new(Registry::new(TableRegistry::new(timescale.ddl_pool().clone()), stores)?);
+        let delivery = Delivery::start(
+            lane(timescale, &config.timescale.batch),
+            lane(clickhouse, &config.clickhouse.batch),
+            &metrics,
+        );
+        let limits = ingest_limits(&config);
+        let ingest =
+            Ingest::new(Arc::clone(registry.cell()), Arc::clone(&delivery), limits, Arc::clone(&metrics));
+        let shared: Shared = Arc::new(Gateway { config, ingest, registry, delivery, metrics });
+
+        let stop_listening = CancellationToken::new();
+        let stop_background = CancellationToken::new();
+        let background = vec![
+            tokio::spawn(prepare_tables(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
+        ];
+        let http = listen::serve_http(
+            http,
+            receive::http_routes(Arc::clone(&shared)),
+            &shared.config.http,
+            stop_listening.clone(),
+        )?;
+        let grpc = listen::serve_grpc(
+            grpc,
+            receive::grpc_routes(Arc::clone(&shared)),
+            &shared.config.grpc,
+            stop_listening.clone(),
+        )?;
+        tracing::info!(http = %http.address, grpc = %grpc.address, "listening");
+        Ok(Self { shared, http, grpc, background, stop_listening, stop_background })
+    }
+
+    /// Where HTTP is served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc.address
+    }
+
+    /// The parts of the gateway.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Waits until the stores' tables are there and requests are taken.
+    pub async fn ready(&self) {
+        self.shared.ingest.ready().await;
+    }
+
+    /// Finishes what was accepted and ends; bounded by `shutdown.timeout_seconds`.
+    pub async fn stop(self) {
+        let limit = Duration::from_secs(self.shared.config.shutdown.timeout_seconds);
+        tracing::info!(?limit, "stopping: finishing requests under way");
+        self.shared.ingest.set_readiness(Readiness::Stopping);
+        self.stop_listening.cancel();
+        let listeners = async { tokio::join!(self.http.ended(), self.grpc.ended()) };
+        if tokio::time::timeout(limit / 2, listeners).await.is_err() {
+            tracing::warn!("requests are still under way: their senders get no answer and send again");
+        }
+        if tokio::time::timeout(limit / 2, self.shared.delivery.stop()).await.is_err() {
+            tracing::warn!("rows still wait for a store: they were not acknowledged and are sent again");
+        }
+        self.stop_background.cancel();
+        for task in self.background {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task ended early");
+            }
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn lane(store: Arc<dyn Store>, batch: &crate::config::BatchConfig) -> Lane {
+    let max_age = Duration::from_millis(batch.max_age_ms);
+    let limits = CutLimits { max_rows: batch.max_rows, max_bytes: batch.max_bytes, max_age };
+    Lane { store, limits, writers: batch.writers }
+}
+
+fn ingest_limits(config: &Config) -> IngestLimits {
+    IngestLimits {
+        in_flight_bytes: config.ingest.in_flight_bytes,
+        decode: DecodeLimits {
+            records: config.ingest.max_request_records,
+            depth: config.ingest.max_depth,
+            decoded_bytes: config.ingest.max_decoded_bytes,
+        },
+        ack_timeout: Duration::from_millis(config.ingest.ack_timeout_ms),
+    }
+}
+
+/// Brings both stores to the schema of this version, as often as it takes.
+async fn prepare_tables(shared: Shared, stop: CancellationToken) {
+    loop {
+        let prepared = async {
+            migrate::run(&shared.config).await.map_err(|error| error.to_string())?;
+            shared.registry.refresh().await.map_err(|error| error.to_string())
+        };
+        match prepared.await {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "the stores' tables are not ready, will try again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PREPARE_AGAIN) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    tracing::info!("the stores' tables are ready");
+    shared.ingest.set_readiness(Readiness::Ready);
+}
+
+async fn follow_registry(shared: Shared, stop: CancellationToken) {
+    tokio::select! {
+        () = shared.ingest.ready() => {}
+        () = stop.cancelled() => return,
+    }
+    shared.registry.follow(stop).await;
+}

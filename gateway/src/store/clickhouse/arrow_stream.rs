@@ -1,0 +1,106 @@
+//! A batch as the Arrow stream that ClickHouse reads: a [`TableBatch`] in, the bytes of one schema, one batch and the end
+//! mark out.
+//!
+//! Every column goes as it is, without a copy, except for attributes columns. These are split into a map of texts, which
+//! shares the buffers of the batch, and a sparse map that names the type of every value that is not a string.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringArray, StructArray, UInt8Array};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::filter;
+use arrow::datatypes::{DataType, Field, Fields, Schema, UInt8Type};
+use arrow::error::ArrowError;
+use arrow::ipc::writer::StreamWriter;
+
+use crate::registry::{ColumnType, TableBatch, TableDef, ValueType};
+
+/// The names of the columns of [`to_stream`], in order, quoted.
+pub(super) fn insert_columns(table: &TableDef) -> String {
+    let stored = super::ddl::columns(table).into_iter().filter(|column| column.stored);
+    let names: Vec<String> = stored.map(|column| format!("`{}`", column.name)).collect();
+    names.join(", ")
+}
+
+/// The Arrow IPC stream of the batch.
+pub(super) fn to_stream(batch: &TableBatch) -> Result<Vec<u8>, ArrowError> {
+    let rows = to_clickhouse(batch)?;
+    let mut out = Vec::with_capacity(rows.get_array_memory_size() + 4096);
+    let mut writer = StreamWriter::try_new(&mut out, rows.schema_ref())?;
+    writer.write(&rows)?;
+    writer.finish()?;
+    drop(writer);
+    Ok(out)
+}
+
+/// The batch with its attributes columns split.
+fn to_clickhouse(batch: &TableBatch) -> Result<RecordBatch, ArrowError> {
+    let mut fields = Vec::new();
+    let mut arrays: Vec<ArrayRef> = Vec::new();
+    for (column, array) in batch.table().columns().iter().zip(batch.rows().columns()) {
+        if column.kind == ColumnType::Attributes {
+            let maps = array.as_map();
+            for (name, part) in
+                [(column.name.to_string(), texts(maps)?), (format!("{}_types", column.name), types(maps)?)]
+            {
+                fields.push(Field::new(name, part.data_type().clone(), false));
+                arrays.push(Arc::new(part));
+            }
+        } else {
+            fields.push(column.arrow_field());
+            arrays.push(Arc::clone(array));
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+/// Key to text.
+fn texts(maps: &MapArray) -> Result<MapArray, ArrowError> {
+    let text = Arc::clone(maps.values().as_struct().column(0));
+    map(maps.offsets().clone(), Arc::clone(maps.keys()), text)
+}
+
+/// Key to type name, of the entries whose value is not a string.
+fn types(maps: &MapArray) -> Result<MapArray, ArrowError> {
+    let codes = maps.values().as_struct().column(1).as_primitive::<UInt8Type>();
+    let bounds = maps.value_offsets();
+    let first = bounds.first().map_or(0, |&offset| index(offset));
+    let last = bounds.last().map_or(0, |&offset| index(offset));
+    let codes = codes.slice(first, last - first);
+    let string = ValueType::String.code();
+    let typed = arrow::array::BooleanArray::from_unary(&codes, |code| code != string);
+
+    let mut offsets = Vec::with_capacity(bounds.len());
+    let (mut count, mut at) = (0, 0);
+    for &bound in bounds {
+        let end = index(bound) - first;
+        count +=
+            codes.values().get(at..end).unwrap_or_default().iter().filter(|&&code| code != string).count();
+        at = end;
+        offsets.push(i32::try_from(count).unwrap_or(i32::MAX));
+    }
+    let keys = filter(&maps.keys().slice(first, last - first), &typed)?;
+    let codes = filter(&codes, &typed)?;
+    let names = type_names(codes.as_primitive::<UInt8Type>());
+    map(OffsetBuffer::new(ScalarBuffer::from(offsets)), keys, Arc::new(names))
+}
+
+fn type_names(codes: &UInt8Array) -> StringArray {
+    StringArray::from_iter_values(
+        codes.values().iter().map(|&code| ValueType::from_code(code).unwrap_or(ValueType::String).name()),
+    )
+}
+
+fn map(offsets: OffsetBuffer<i32>, keys: ArrayRef, values: ArrayRef) -> Result<MapArray, ArrowError> {
+    let fields = Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, false),
+    ]);
+    let entries = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
+    let field = Arc::new(Field::new("entries", DataType::Struct(fields), false));
+    MapArray::try_new(field, offsets, entries, None, false)
+}
+
+fn index(offset: i32) -> usize {
+    usize::try_from(offset).unwrap_or(0)
+}

@@ -1,0 +1,147 @@
+//! Table definitions as ClickHouse statements.
+//!
+//! In: a [`TableDef`]. Out: `CREATE TABLE IF NOT EXISTS` for a new table, `ALTER TABLE .. ADD COLUMN IF NOT EXISTS` for an
+//! old one. Only features of ClickHouse 24.4 are used.
+//!
+//! | table | becomes |
+//! |---|---|
+//! | with a time column | `MergeTree`, a partition per day |
+//! | with a key | `ReplacingMergeTree` ordered by the key; of two rows with one key the one inserted later stays |
+//!
+//! An attributes column becomes a `Map` of the values' texts, a sparse `NAME_types` map that holds the type of every
+//! value that is not a string, and the aliases `NAME.k` and `NAME.v` for readers who expect
+//! `Nested(k String, v String)`.
+
+use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
+
+/// Settings of every table: retries are recognised for this many inserts back, a committed insert survives a power
+/// loss, and parts leave as a whole.
+const SETTINGS: &str = "non_replicated_deduplication_window = 10000, fsync_after_insert = 1, \
+                        fsync_part_directory = 1, ttl_only_drop_parts = 1";
+
+/// A column as ClickHouse knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClickHouseColumn {
+    pub(super) name: String,
+    /// As `system.columns` writes it.
+    pub(super) kind: String,
+    /// What stands behind the type.
+    rest: String,
+    /// Whether rows carry it; the others are computed when they are read.
+    pub(super) stored: bool,
+}
+
+impl ClickHouseColumn {
+    fn stored(name: String, kind: String, codec: &str) -> Self {
+        Self { name, kind, rest: format!(" CODEC({codec})"), stored: true }
+    }
+
+    fn alias(name: String, kind: &str, expression: String) -> Self {
+        Self { name, kind: kind.to_owned(), rest: format!(" ALIAS {expression}"), stored: false }
+    }
+
+    fn definition(&self) -> String {
+        format!("`{}` {}{}", self.name, self.kind, self.rest)
+    }
+}
+
+/// The columns of a table in ClickHouse, companions and aliases included.
+pub(super) fn columns(table: &TableDef) -> Vec<ClickHouseColumn> {
+    let mut columns: Vec<ClickHouseColumn> = table.columns().iter().flat_map(stored_columns).collect();
+    for column in table.columns().iter().filter(|column| column.kind == ColumnType::Attributes) {
+        let name = &column.name;
+        let keys = format!("CAST(mapKeys(`{name}`), 'Array(String)')");
+        columns.push(ClickHouseColumn::alias(format!("{name}.k"), "Array(String)", keys));
+        columns.push(ClickHouseColumn::alias(
+            format!("{name}.v"),
+            "Array(String)",
+            format!("mapValues(`{name}`)"),
+        ));
+    }
+    columns
+}
+
+fn stored_columns(column: &ColumnDef) -> Vec<ClickHouseColumn> {
+    let name = column.name.to_string();
+    let nullable =
+        |kind: &str| if column.holds_null() { format!("Nullable({kind})") } else { kind.to_owned() };
+    let (kind, codec) = match column.kind {
+        ColumnType::TimestampMs => (nullable("DateTime64(3, 'UTC')"), "Delta(8), ZSTD(1)"),
+        ColumnType::TimestampUs => (nullable("DateTime64(6, 'UTC')"), "Delta(8), ZSTD(1)"),
+        ColumnType::TimestampNs => (nullable("DateTime64(9, 'UTC')"), "Delta(8), ZSTD(1)"),
+        ColumnType::Double => (nullable("Float64"), "ZSTD(1)"),
+        ColumnType::BigInt => (nullable("Int64"), "ZSTD(1)"),
+        ColumnType::Integer => (nullable("Int32"), "ZSTD(1)"),
+        ColumnType::Boolean => (nullable("Bool"), "ZSTD(1)"),
+        ColumnType::Text | ColumnType::Bytes | ColumnType::Json => (nullable("String"), "ZSTD(1)"),
+        ColumnType::LowCardinalityText => (format!("LowCardinality({})", nullable("String")), "ZSTD(1)"),
+        ColumnType::Uuid => (nullable("UUID"), "ZSTD(1)"),
+        ColumnType::Attributes => {
+            let types = "Map(LowCardinality(String), LowCardinality(String))".to_owned();
+            return vec![
+                ClickHouseColumn::stored(
+                    name.clone(),
+                    "Map(LowCardinality(String), String)".to_owned(),
+                    "ZSTD(1)",
+                ),
+                ClickHouseColumn::stored(format!("{name}_types"), types, "ZSTD(1)"),
+            ];
+        }
+        ColumnType::DoubleArray => ("Array(Float64)".to_owned(), "ZSTD(1)"),
+        ColumnType::BigIntArray => ("Array(Int64)".to_owned(), "ZSTD(1)"),
+        ColumnType::TextArray => ("Array(String)".to_owned(), "ZSTD(1)"),
+    };
+    vec![ClickHouseColumn::stored(name, kind, codec)]
+}
+
+/// The statement that creates the table.
+pub(super) fn create(table: &TableDef) -> String {
+    let mut lines: Vec<String> = columns(table).iter().map(ClickHouseColumn::definition).collect();
+    lines.extend(indexes(table));
+    let (engine, partition, order) = layout(table);
+    format!(
+        "CREATE TABLE IF NOT EXISTS `{}` (\n    {}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n\
+         SETTINGS {SETTINGS}",
+        table.name(),
+        lines.join(",\n    ")
+    )
+}
+
+/// The statement that adds a column to an existing table.
+pub(super) fn add_column(table: &TableDef, column: &ClickHouseColumn) -> String {
+    format!("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS {}", table.name(), column.definition())
+}
+
+/// Engine, partition clause and sort key.
+fn layout(table: &TableDef) -> (&'static str, String, String) {
+    if table.is_keyed() {
+        let key: Vec<String> = table.spec.key.iter().map(|column| format!("`{column}`")).collect();
+        return ("ReplacingMergeTree", String::new(), key.join(", "));
+    }
+    let Some(time) = table.time_column().and_then(|at| table.columns().get(at)) else {
+        return ("MergeTree", String::new(), String::new());
+    };
+    let time = &time.name;
+    let order = if table.spec.kind == TableKind::Logs && has_text(table, "app") {
+        format!("toStartOfFiveMinutes(`{time}`), `app`, `{time}`")
+    } else {
+        format!("`{time}`")
+    };
+    ("MergeTree", format!("PARTITION BY toDate(`{time}`)\n"), order)
+}
+
+fn indexes(table: &TableDef) -> Vec<String> {
+    let mut indexes = Vec::new();
+    if has_text(table, "trace_id") {
+        indexes.push("INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1".to_owned());
+    }
+    indexes
+}
+
+fn has_text(table: &TableDef, name: &str) -> bool {
+    table.columns().iter().any(|column| {
+        column.name.as_str() == name
+            && !column.holds_null()
+            && matches!(column.kind, ColumnType::Text | ColumnType::LowCardinalityText)
+    })
+}

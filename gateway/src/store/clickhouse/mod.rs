@@ -1,0 +1,218 @@
+//! ClickHouse: logs and every table registered with `"store": "clickhouse"`.
+//!
+//! A cut is one INSERT of one Arrow batch with the cut's id as its deduplication token: a retry after an unknown outcome
+//! carries the same token and the same bytes, and the server drops what it has already.
+
+mod arrow_stream;
+mod client;
+mod ddl;
+mod error;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clickhouse::{Client, Row};
+use parking_lot::Mutex;
+use serde::Deserialize;
+
+use self::error::{code, data_error, from_clickhouse, schema_error};
+use self::server::Server;
+use super::{Cut, Store, StoreError};
+use crate::config::{ClickHouseConfig, Compression};
+use crate::registry::{Identifier, StoreKind, TableDef};
+
+/// The body goes out in pieces of this size, each compressed for itself.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// `UNKNOWN_SETTING`: the server is not the one that was asked what it knows.
+const UNKNOWN_SETTING: u32 = 115;
+
+/// The store in ClickHouse.
+#[derive(Debug)]
+pub struct ClickHouse {
+    /// Speaks to the database.
+    client: ClientHandle,
+    /// Speaks to the server, whether the database exists or not.
+    outside: ClientHandle,
+    database: Identifier,
+    compressed: bool,
+    timeout: Duration,
+    server: Mutex<Option<Arc<Server>>>,
+}
+
+/// A client that can stand in a `Debug` struct: the client's own form would show the password.
+#[derive(Clone)]
+struct ClientHandle(Client);
+
+impl ClickHouse {
+    /// A store with these settings. Nothing is connected before the first use.
+    pub fn new(config: &ClickHouseConfig) -> Result<Self, StoreError> {
+        let outside = client::client(config)?;
+        let database = Identifier::new(config.database.as_str())
+            .map_err(|error| error::unavailable(format!("clickhouse.database: {error}")))?;
+        Ok(Self {
+            client: ClientHandle(outside.clone().with_database(database.as_str())),
+            outside: ClientHandle(outside),
+            database,
+            compressed: config.compression != Compression::None,
+            timeout: Duration::from_millis(config.statement_timeout_ms.max(1)),
+            server: Mutex::new(None),
+        })
+    }
+
+    /// The statement that creates the database.
+    pub(crate) fn create_database_statement(database: &str) -> String {
+        format!("CREATE DATABASE IF NOT EXISTS `{database}`")
+    }
+
+    /// Creates the database when it is missing.
+    pub async fn create_database(&self) -> Result<(), StoreError> {
+        let statement = Self::create_database_statement(self.database.as_str());
+        self.run(&self.outside, &statement).await
+    }
+
+    /// Runs one statement in the database.
+    pub(crate) async fn execute(&self, statement: &str) -> Result<(), StoreError> {
+        self.run(&self.client, statement).await
+    }
+
+    async fn run(&self, client: &ClientHandle, statement: &str) -> Result<(), StoreError> {
+        let run = client.0.query_raw(statement).with_setting("wait_end_of_query", "1").execute();
+        self.in_time(run).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = clickhouse::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| from_clickhouse(&error)),
+            Err(_) => Err(from_clickhouse(&clickhouse::error::Error::TimedOut)),
+        }
+    }
+
+    async fn server(&self) -> Result<Arc<Server>, StoreError> {
+        let known = self.server.lock().clone();
+        if let Some(server) = known {
+            return Ok(server);
+        }
+        let probe = tokio::time::timeout(self.timeout, Server::probe(&self.outside.0)).await;
+        let server =
+            Arc::new(probe.unwrap_or_else(|_| Err(from_clickhouse(&clickhouse::error::Error::TimedOut)))?);
+        tracing::debug!(version = %server.version, settings = server.settings.len(), "clickhouse asked");
+        *self.server.lock() = Some(Arc::clone(&server));
+        Ok(server)
+    }
+
+    /// Names and types of the table's columns; empty when there is no such table.
+    async fn existing_columns(&self, table: &TableDef) -> Result<HashMap<String, String>, StoreError> {
+        #[derive(Row, Deserialize)]
+        struct ColumnRow {
+            name: String,
+            kind: String,
+        }
+        let query = self
+            .outside
+            .0
+            .query("SELECT name, type AS kind FROM system.columns WHERE database = ? AND table = ?")
+            .bind(self.database.as_str())
+            .bind(table.name().as_str());
+        let rows = self.in_time(query.fetch_all::<ColumnRow>()).await?;
+        Ok(rows.into_iter().map(|row| (row.name, row.kind)).collect())
+    }
+
+    async fn insert(&self, cut: &Cut, server: &Server) -> Result<(), StoreError> {
+        let table = cut.batch.table();
+        let body = arrow_stream::to_stream(&cut.batch)
+            .map_err(|error| data_error(format!("the rows of {}: {error}", table.name())))?;
+        let mut insert = self
+            .client
+            .0
+            .insert_formatted_with(format!(
+                "INSERT INTO `{}` ({}) FORMAT ArrowStream",
+                table.name(),
+                arrow_stream::insert_columns(table)
+            ))
+            .with_setting("insert_deduplication_token", cut.id.to_string())
+            .with_timeouts(Some(self.timeout), Some(self.timeout));
+        for (name, value) in &server.settings {
+            insert = insert.with_setting(*name, *value);
+        }
+        let mut body = Bytes::from(body);
+        while !body.is_empty() {
+            let piece = body.split_to(body.len().min(PIECE_BYTES));
+            let sent = if self.compressed {
+                let piece =
+                    clickhouse::insert_formatted::CompressedData::new(&piece, clickhouse::Compression::Lz4);
+                match piece {
+                    Ok(piece) => insert.send_compressed(piece).await,
+                    Err(error) => Err(error),
+                }
+            } else {
+                insert.send(piece).await
+            };
+            sent.map_err(|error| from_clickhouse(&error))?;
+        }
+        insert.end().await.map_err(|error| from_clickhouse(&error))
+    }
+}
+
+#[async_trait]
+impl Store for ClickHouse {
+    fn kind(&self) -> StoreKind {
+        StoreKind::ClickHouse
+    }
+
+    fn ddl(&self, table: &TableDef) -> Vec<String> {
+        vec![ddl::create(table)]
+    }
+
+    async fn prepare(&self, table: &TableDef) -> Result<(), StoreError> {
+        let existing = self.existing_columns(table).await?;
+        if existing.is_empty() {
+            return self.execute(&ddl::create(table)).await;
+        }
+        for column in ddl::columns(table) {
+            match existing.get(&column.name) {
+                None => self.execute(&ddl::add_column(table, &column)).await?,
+                Some(kind) if *kind == column.kind => {}
+                Some(kind) => {
+                    return Err(schema_error(format!(
+                        "column {:?} of table {:?} is {kind} instead of {}: rename one of them",
+                        column.name,
+                        table.name(),
+                        column.kind
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
+        let server = self.server().await?;
+        let written = self.insert(cut, &server).await;
+        if let Err(error) = &written
+            && code(&error.to_string()) == Some(UNKNOWN_SETTING)
+        {
+            *self.server.lock() = None;
+        }
+        written
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let query = self.outside.0.query("SELECT 1");
+        self.in_time(query.fetch_one::<u8>()).await.map(drop)
+    }
+}
+
+// === impl ClientHandle ===
+
+impl std::fmt::Debug for ClientHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}

@@ -1,0 +1,67 @@
+//! The built-in tables after the steps: rows of `table_registry` like any other table's, and tables that fit them.
+
+use super::{MigrateError, Report};
+use crate::registry::evolution::{Change, compare};
+use crate::registry::{StoreKind, TableDef, Tenant, builtin};
+use crate::store::Store;
+use crate::store::clickhouse::ClickHouse;
+use crate::store::timescale::{TableRegistry, Timescale};
+
+/// Who changed a row, in the registry's column `author`.
+const AUTHOR: &str = "tidewell migrate";
+
+fn tables() -> Result<Vec<TableDef>, MigrateError> {
+    builtin::tables(&Tenant::default()).map_err(|error| MigrateError::Internal(error.to_string()))
+}
+
+/// Writes the rows that are missing or older than the definitions of this program. A row of a newer gateway stays.
+pub(super) async fn register(registry: &TableRegistry, report: &mut Report) -> Result<(), MigrateError> {
+    for table in tables()? {
+        let lock = registry.lock(&table.tenant, table.name()).await?;
+        let save = match lock.load().await? {
+            None => Some(table.clone()),
+            Some(row) => {
+                let version = row.version;
+                match evolve(&table, row.spec, version) {
+                    Ok(newer) => newer,
+                    Err(reason) => {
+                        report.warnings.push(format!("table_registry, {}: {reason}", table.name()));
+                        None
+                    }
+                }
+            }
+        };
+        if let Some(table) = save {
+            lock.save(&table, AUTHOR).await?;
+            report.registered.push(table.name().to_string());
+        }
+        lock.release().await?;
+    }
+    Ok(())
+}
+
+fn evolve(
+    table: &TableDef,
+    existing: crate::registry::TableSpec,
+    version: u32,
+) -> Result<Option<TableDef>, String> {
+    let existing =
+        TableDef::from_spec(table.tenant.clone(), existing, version).map_err(|error| error.to_string())?;
+    match compare(&existing, table)? {
+        Change::None => Ok(None),
+        Change::Compatible(spec) => TableDef::from_spec(table.tenant.clone(), *spec, version + 1)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+    }
+}
+
+/// Creates tables and columns that the ledger says are there and are not.
+pub(super) async fn prepare(timescale: &Timescale, clickhouse: &ClickHouse) -> Result<(), MigrateError> {
+    for table in tables()? {
+        match table.store() {
+            StoreKind::Timescale => timescale.prepare(&table).await?,
+            StoreKind::ClickHouse => clickhouse.prepare(&table).await?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Integration tests: the gateway's parts against the real stores.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod harness;
+mod stores;

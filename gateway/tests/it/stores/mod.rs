@@ -1,0 +1,3 @@
+//! Both stores: migrations, tables, rows in and out.
+
+mod migrations;
