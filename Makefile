@@ -1,0 +1,33 @@
+# What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run stores stores-stop stores-status test lint clean-data
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Set everything up, send real telemetry through every protocol, show what landed (KEEP=1 leaves it running)
+	@KEEP="$(KEEP)" deploy/demo/demo.sh
+
+run: ## Set everything up and serve until Ctrl-C
+	@deploy/run.sh
+
+stores: ## Install and start the embedded stores (TimescaleDB, ClickHouse) in the background
+	@deploy/stores.sh up
+
+stores-stop: ## Stop the embedded stores
+	@deploy/stores.sh down
+
+stores-status: ## Show which embedded stores run; fails when one does not
+	@deploy/stores.sh status
+
+test: ## Run every test against the embedded stores
+	@deploy/test.sh
+
+lint: ## Check formatting and lints
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+clean-data: ## Stop the embedded stores and remove everything they and the gateway have stored
+	@deploy/stores.sh down
+	rm -rf data

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Sets everything up and serves in the foreground until Ctrl-C; stops what it started.
+set -euo pipefail
+# shellcheck source=deploy/environment.sh
+source "$(dirname "$0")/environment.sh"
+
+deploy/prerequisites.sh
+build tidewell-embedded tidewell-gateway
+trap stop_stores EXIT
+start_stores
+
+# In a session of its own, so that Ctrl-C reaches it once, as the request below, and not also through the terminal.
+setsid "${CARGO_TARGET_DIR:-target}/quick/tidewell" serve "$@" &
+gateway=$!
+trap 'kill -TERM "$gateway" 2>/dev/null' INT TERM HUP
+echo "the gateway serves HTTP on http://127.0.0.1:4318 and gRPC on 127.0.0.1:4317, until Ctrl-C"
+
+# A signal ends `wait` before the gateway has finished what it accepted.
+while kill -0 "$gateway" 2>/dev/null; do wait "$gateway" && status=0 || status=$?; done
+exit "$status"
