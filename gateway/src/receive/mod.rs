@@ -3,9 +3,12 @@
 //! function.
 //!
 //! - [`listen`] has the sockets;
+//! - [`body`] reads the bodies of all HTTP protocols, and nothing else does;
 //! - [`http_routes`] and [`grpc_routes`] put the protocols together.
 
+pub mod body;
 pub mod listen;
+pub mod memory;
 
 use std::sync::Arc;
 
