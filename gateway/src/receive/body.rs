@@ -55,16 +55,16 @@ pub struct ReceivedBody {
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The encoding is none of ours, or there are several. HTTP 415 with [`ACCEPT_ENCODING`].
+    /// The encoding is none of ours, or there are several.
     #[error("content-encoding {0:?} is not supported: send one of {ACCEPT_ENCODING}")]
     UnsupportedEncoding(String),
-    /// Too many bytes on the wire. HTTP 413.
+    /// Too many bytes on the wire.
     #[error("the request body is over the limit of {0} bytes: send smaller requests")]
     TooLarge(usize),
-    /// Too many bytes after decompression. HTTP 413.
+    /// Too many bytes after decompression.
     #[error("the request body is over the limit of {0} bytes after decompression: send smaller requests")]
     DecompressedTooLarge(usize),
-    /// The bytes are not what the encoding says, or are cut off. HTTP 400.
+    /// The bytes are not what the encoding says, or are cut off.
     #[error("the request body is not valid {encoding}: {reason}")]
     Malformed {
         /// The encoding it was sent as.
@@ -75,13 +75,13 @@ pub enum BodyError {
     /// The connection broke. Nobody is left to answer to.
     #[error("the request body broke off: {0}")]
     BrokenOff(#[source] axum::Error),
-    /// The body took too long. HTTP 408.
+    /// The body took too long.
     #[error("the request body did not arrive within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// Other requests hold the memory. Retryable: HTTP 503.
+    /// Other requests hold the memory.
     #[error(transparent)]
     MemoryExhausted(#[from] MemoryExhausted),
-    /// A mistake of ours. HTTP 500.
+    /// A mistake of ours.
     #[error("decompression was aborted: {0}")]
     Aborted(#[source] tokio::task::JoinError),
 }
