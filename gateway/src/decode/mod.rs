@@ -8,6 +8,7 @@
 pub mod attributes;
 pub mod columns;
 pub mod table_builder;
+pub mod timestamp;
 
 pub use attributes::AttributesColumn;
 pub use table_builder::TableBuilder;
