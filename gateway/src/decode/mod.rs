@@ -7,6 +7,9 @@
 
 pub mod attributes;
 pub mod columns;
+mod decimal;
+pub mod json;
+pub mod severity;
 pub mod table_builder;
 pub mod timestamp;
 

@@ -13,6 +13,8 @@
 
 use chrono::{DateTime, NaiveDate};
 
+use super::decimal::Decimal;
+
 /// A point in time, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
@@ -35,14 +37,11 @@ pub enum TimestampError {
     Range,
 }
 
-/// Most digits that are read of a number; further digits of a fraction mean less than a nanosecond.
-const MAX_DIGITS: usize = 36;
-
 /// Reads any of the forms.
 pub fn parse(text: &str) -> Result<Timestamp, TimestampError> {
     let text = text.trim();
     if let Some(number) = Decimal::parse(text) {
-        return Ok(Timestamp { nanos: number.epoch_nanos()?, zoned: true });
+        return Ok(Timestamp { nanos: epoch_nanos(number)?, zoned: true });
     }
     if let Some(timestamp) = date_time(text.as_bytes()) {
         return timestamp;
@@ -56,70 +55,14 @@ pub fn parse(text: &str) -> Result<Timestamp, TimestampError> {
     }
 }
 
-/// A decimal number as written: `mantissa * 10^exponent`.
-#[derive(Debug, Clone, Copy)]
-struct Decimal {
-    negative: bool,
-    mantissa: u128,
-    exponent: i32,
-}
-
-impl Decimal {
-    fn parse(text: &str) -> Option<Self> {
-        let mut bytes = text.as_bytes();
-        let negative = bytes.first() == Some(&b'-');
-        if let Some((b'-' | b'+', rest)) = bytes.split_first() {
-            bytes = rest;
-        }
-        let (mut mantissa, mut exponent, mut digits, mut seen) = (0u128, 0i32, 0usize, 0usize);
-        let mut in_fraction = false;
-        while let Some((&byte, rest)) = bytes.split_first() {
-            match byte {
-                b'0'..=b'9' if digits < MAX_DIGITS => {
-                    mantissa = mantissa * 10 + u128::from(byte - b'0');
-                    digits += usize::from(mantissa > 0);
-                    exponent -= i32::from(in_fraction);
-                }
-                // What is cut off an integer still counts for its magnitude.
-                b'0'..=b'9' => exponent = exponent.saturating_add(i32::from(!in_fraction)),
-                b'.' if !in_fraction => in_fraction = true,
-                b'e' | b'E' if seen > 0 => {
-                    let power = std::str::from_utf8(rest).ok()?.parse::<i32>().ok()?;
-                    exponent = exponent.saturating_add(power);
-                    break;
-                }
-                _ => return None,
-            }
-            seen += usize::from(byte.is_ascii_digit());
-            bytes = rest;
-        }
-        (seen > 0).then_some(Self { negative, mantissa, exponent })
-    }
-
-    /// `self * 10^power`, without its fraction.
-    fn scaled(self, power: i32) -> Option<u128> {
-        if self.mantissa == 0 {
-            return Some(0);
-        }
-        let exponent = self.exponent.saturating_add(power);
-        let factor = 10u128.checked_pow(exponent.unsigned_abs());
-        match (exponent >= 0, factor) {
-            (true, factor) => self.mantissa.checked_mul(factor?),
-            (false, factor) => Some(factor.map_or(0, |factor| self.mantissa / factor)),
-        }
-    }
-
-    fn epoch_nanos(self) -> Result<i64, TimestampError> {
-        let power = match self.scaled(0).ok_or(TimestampError::Range)? {
-            0..100_000_000_000 => 9,
-            100_000_000_000..100_000_000_000_000 => 6,
-            100_000_000_000_000..100_000_000_000_000_000 => 3,
-            _ => 0,
-        };
-        let nanos = self.scaled(power).and_then(|nanos| i64::try_from(nanos).ok());
-        let nanos = nanos.ok_or(TimestampError::Range)?;
-        Ok(if self.negative { -nanos } else { nanos })
-    }
+fn epoch_nanos(number: Decimal) -> Result<i64, TimestampError> {
+    let power = match number.magnitude().ok_or(TimestampError::Range)? {
+        0..100_000_000_000 => 9,
+        100_000_000_000..100_000_000_000_000 => 6,
+        100_000_000_000_000..100_000_000_000_000_000 => 3,
+        _ => 0,
+    };
+    number.scaled(power).ok_or(TimestampError::Range)
 }
 
 /// A date and what may follow it; none when the text does not begin with a date.

@@ -63,7 +63,9 @@ fn texts_with_a_zone_mean_what_they_say() {
 
 #[test]
 fn texts_without_a_zone_are_utc_and_say_so() {
-    for text in ["2024-05-01T12:30:00", "2024-05-01 12:30", " 2024-05-01_12:30:00,000 ", "2024/05/01 12:30:00.0"] {
+    for text in
+        ["2024-05-01T12:30:00", "2024-05-01 12:30", " 2024-05-01_12:30:00,000 ", "2024/05/01 12:30:00.0"]
+    {
         assert_eq!(parse(text), Ok(Timestamp { nanos: NOON, zoned: false }), "{text}");
     }
     let midnight = Timestamp { nanos: NOON - 45_000_000_000_000, zoned: false };
@@ -100,7 +102,7 @@ fn what_is_no_time_is_refused() {
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,40}|[0-9TZ:.+eE, -]{0,40}") {
-        let _ = parse(&text).is_ok();
+        prop_assert_eq!(parse(&format!(" {text} ")), parse(&text));
     }
 
     /// The reference is chrono's own reading of what chrono wrote.
