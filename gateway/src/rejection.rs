@@ -29,6 +29,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::decode::DecodeError;
 use crate::ingest::Receipt;
+use crate::memory::MemoryExhausted;
 use crate::receive::body::BodyError;
 use crate::registry::RegisterError;
 
@@ -245,9 +246,15 @@ impl From<BodyError> for Rejection {
             BodyError::TooLarge(_) | BodyError::DecompressedTooLarge(_) => Self::TooLarge(text),
             BodyError::Malformed { .. } | BodyError::BrokenOff(_) => Self::Malformed(text),
             BodyError::TimedOut(_) => Self::RequestTimeout(text),
-            BodyError::MemoryExhausted(_) => Self::overloaded(text),
+            BodyError::MemoryExhausted(error) => error.into(),
             BodyError::Aborted(_) => Self::Internal(text),
         }
+    }
+}
+
+impl From<MemoryExhausted> for Rejection {
+    fn from(error: MemoryExhausted) -> Self {
+        Self::overloaded(error.to_string())
     }
 }
 

@@ -21,13 +21,10 @@ mod vector_metric;
 mod vocabulary;
 mod warnings;
 
-use std::sync::Arc;
-
 pub use self::framing::Framing;
 use self::framing::{Frame, Frames};
 use self::record::RecordReader;
-use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord, TableBuilder};
-use crate::registry::TableDef;
+use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord};
 
 /// Most bytes of a refused record that are kept.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -40,13 +37,13 @@ const REJECTED_OVERHEAD_BYTES: usize = 256;
 pub fn records(
     body: &[u8],
     framing: Framing,
-    table: &Arc<TableDef>,
+    table: &str,
     context: &DecodeContext<'_>,
 ) -> Result<Decoded, DecodeError> {
     if framing == Framing::Json {
         check_first_byte(body)?;
     }
-    let mut reader = RecordReader::new(TableBuilder::new(Arc::clone(table), context), context);
+    let mut reader = RecordReader::new(context.builder(table)?, context);
     let mut decoded = Decoded::default();
     let mut rejected_bytes = 0;
     for (index, frame) in Frames::new(body, framing).enumerate() {
@@ -72,7 +69,7 @@ pub fn records(
                 decoded.rejected.first().map(|first| first.error.to_string()).unwrap_or_default(),
             )));
         }
-        let table = table.name().to_string();
+        let table = table.to_owned();
         decoded.rejected.push(RejectedRecord {
             index,
             table,

@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 
 pub use self::encoding::{ACCEPT_ENCODING, ContentEncoding};
 use self::encoding::{Decompressor, Progress};
-use super::memory::{MemoryBudget, MemoryExhausted, MemoryGrant};
+use crate::memory::{MemoryBudget, MemoryExhausted, MemoryGrant};
 
 /// Most bytes decompressed on an async thread: about half a millisecond of work.
 const INLINE_BYTES: usize = 256 * 1024;

@@ -8,7 +8,6 @@
 
 pub mod body;
 pub mod listen;
-pub mod memory;
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! What follows from the fields of a record once all are set, and what a record of each kind cannot be without.
 
 use super::record::{RecordReader, Seen, text_of};
+use super::vocabulary::{span_kind, span_status};
 use crate::decode::{FieldError, severity};
-use crate::registry::TableKind;
+use crate::registry::{TableKind, ValueType};
 
 impl<'b> RecordReader<'_, 'b> {
     /// What follows from other fields, and what a record of this kind cannot be without.
@@ -34,7 +35,10 @@ impl<'b> RecordReader<'_, 'b> {
                 text_of(value, &mut self.scratch).map_err(|reason| FieldError::new("level", reason))?;
             let severity = severity::parse(text);
             if let Some(level) = known.level {
-                self.rows.set_text(level, severity.map_or(text, |severity| severity.level))?;
+                match severity {
+                    Some(severity) => self.rows.set_text(level, severity.level)?,
+                    None => self.rows.set_text(level, &text.to_lowercase())?,
+                }
             }
             if let Some(original) = known.severity_text
                 && !self.rows.is_set(original)
@@ -51,6 +55,11 @@ impl<'b> RecordReader<'_, 'b> {
         {
             self.rows.set_text(level, name)?;
         }
+        if let (Some(message), Some(kind)) = (known.message, known.message_type)
+            && !self.rows.is_set(message)
+        {
+            self.rows.set_text(kind, ValueType::Empty.name())?;
+        }
         match known.severity_number {
             Some(number) if !self.rows.is_set(number) => self.rows.set_int(number, 0),
             _ => Ok(()),
@@ -65,7 +74,15 @@ impl<'b> RecordReader<'_, 'b> {
             self.scratch.warnings.negative_durations += usize::from(nanos < 0);
             self.rows.set_int(duration, nanos)?;
         }
-        match self.plan.known.trace_id {
+        let known = &self.plan.known;
+        for (column, default) in [(known.span_kind, span_kind("0")), (known.span_status, span_status("0"))] {
+            if let Some(column) = column
+                && !self.rows.is_set(column)
+            {
+                self.rows.set_text(column, &default)?;
+            }
+        }
+        match known.trace_id {
             Some(trace_id) if !self.rows.is_set(trace_id) => {
                 Err(FieldError::new("trace_id", "is missing: a span belongs to a trace"))
             }

@@ -58,6 +58,7 @@ pub(super) struct Plan {
 /// Columns with a meaning of their own, where the table has them.
 #[derive(Debug, Default)]
 pub(super) struct KnownColumns {
+    pub(super) message: Option<usize>,
     pub(super) message_type: Option<usize>,
     pub(super) severity_number: Option<usize>,
     pub(super) severity_text: Option<usize>,
@@ -68,6 +69,8 @@ pub(super) struct KnownColumns {
     pub(super) value_int: Option<usize>,
     pub(super) flags: Option<usize>,
     pub(super) trace_id: Option<usize>,
+    pub(super) span_kind: Option<usize>,
+    pub(super) span_status: Option<usize>,
     pub(super) status_message: Option<usize>,
     pub(super) duration_ns: Option<usize>,
 }
@@ -169,6 +172,7 @@ impl KnownColumns {
         let int = &[ColumnType::BigInt, ColumnType::Integer];
         let time = &[ColumnType::TimestampMs, ColumnType::TimestampUs, ColumnType::TimestampNs];
         Self {
+            message: column(TableKind::Logs, "message", text),
             message_type: column(TableKind::Logs, "message_type", text),
             severity_number: column(TableKind::Logs, "severity_number", int),
             severity_text: column(TableKind::Logs, "severity_text", text),
@@ -179,6 +183,8 @@ impl KnownColumns {
             value_int: column(TableKind::Metrics, "value_int", &[ColumnType::BigInt]),
             flags: column(TableKind::Metrics, "flags", int),
             trace_id: column(TableKind::Traces, "trace_id", text),
+            span_kind: column(TableKind::Traces, "kind", text),
+            span_status: column(TableKind::Traces, "status", text),
             status_message: column(TableKind::Traces, "status_message", text),
             duration_ns: column(TableKind::Traces, "duration_ns", &[ColumnType::BigInt]),
         }

@@ -13,7 +13,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::*;
 use crate::decode::DecodeLimits;
-use crate::registry::{Snapshot, TableBatch, TableSpec, Tenant, builtin};
+use crate::registry::{Snapshot, TableBatch, TableDef, TableSpec, Tenant, builtin};
 
 /// The time of arrival in these tests: 2023-11-14T22:13:20Z.
 const NOW: i64 = 1_700_000_000_000_000_000;
@@ -24,10 +24,10 @@ fn decode_into(
     framing: Framing,
     limits: DecodeLimits,
 ) -> Result<Decoded, DecodeError> {
-    let tables = Snapshot::new(builtin::tables(&Tenant::default()).unwrap());
-    let tenant = Tenant::default();
+    let tables = builtin::tables(&Tenant::default()).unwrap().into_iter().chain([table.clone()]);
+    let (tables, tenant) = (Snapshot::new(tables), Tenant::default());
     let context = DecodeContext { tables: &tables, tenant: &tenant, now_nanos: NOW, limits };
-    records(body, framing, &Arc::new(table.clone()), &context)
+    records(body, framing, table.name().as_str(), &context)
 }
 
 fn builtin_table(name: &str) -> TableDef {

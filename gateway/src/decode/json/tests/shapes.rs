@@ -128,6 +128,7 @@ fn a_message_that_is_no_string_keeps_its_type() {
         let row = logs(&format!("{{\"message\":{message}}}"));
         assert_eq!([value(&row, "message", 0), value(&row, "message_type", 0)], [text, kind]);
     }
+    assert_eq!(value(&logs(r#"{"x":1}"#), "message_type", 0), "null");
 }
 
 #[test]
@@ -183,6 +184,8 @@ fn spans_get_their_duration_from_wherever_it_is() {
         ["p", "op", "server", "error", "broken", "shop", r#"[{"name":"e","n":1.0}]"#]
     );
     assert_eq!(attributes(&row, "labels", 0), "duration=5:int");
+    let bare = good(&spans, r#"{"trace_id":"t"}"#);
+    assert_eq!(["kind", "status"].map(|column| value(&bare, column, 0)), ["unspecified", "unset"]);
     assert_eq!(bad(&spans, r#"{"span_id":"s","name":"n"}"#).0, "trace_id");
     assert_eq!(bad(&spans, r#"{"trace_id":"t","end":1700000000}"#).0, "time");
     assert_eq!(bad(&spans, r#"{"trace_id":"t","duration_ms":"1h"}"#).0, "duration_ms");

@@ -1,4 +1,4 @@
-//! The memory that requests in flight may hold together: a request for bytes in, a grant or a refusal out.
+//! The memory that requests under way may hold together: a request for bytes in, a grant or a refusal out.
 //!
 //! Limits per request do not bound a gateway: a thousand clients may each send a request of the largest size.
 //! Whoever buffers what a client sent holds a [`MemoryGrant`] for it; when the budget is used up, the request is
@@ -20,7 +20,7 @@ pub struct MemoryBudget {
 
 /// The budget is used up by other requests: try again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("requests in flight hold all of their {limit} bytes of memory: try again, or raise the limit")]
+#[error("requests under way hold their {limit} bytes of memory (ingest.in_flight_bytes): try again")]
 pub struct MemoryExhausted {
     /// The budget in bytes.
     pub limit: usize,
