@@ -5,6 +5,7 @@ pub mod config;
 pub mod decode;
 pub mod deliver;
 pub mod ingest;
+pub mod memory;
 pub mod observe;
 pub mod receive;
 pub mod registry;
