@@ -81,6 +81,7 @@ say "starting the stores"
 start_stores
 say "installing the senders"
 mkdir -p "$tools" "$logs"
+rm -f "$logs/result.json"
 install_python
 install_node
 install_node_exporter
