@@ -9,6 +9,7 @@ pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
+pub mod lines;
 pub mod severity;
 pub mod table_builder;
 pub mod timestamp;
