@@ -16,6 +16,7 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -28,7 +29,7 @@ use super::http_answer::Json;
 use super::media_type::BodyFormat;
 use crate::decode::{DecodeContext, DecodeError, Decoded, json, lines};
 use crate::ingest::{ACK_HEADER, AckLevel, BadRecords, Caller, Protocol, Readiness, Receipt, RecordError};
-use crate::registry::builtin;
+use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
 
 const ALLOW: &str = "GET, HEAD, POST";
@@ -55,15 +56,16 @@ struct WriteAnswer {
     warnings: Vec<String>,
 }
 
+/// The last part of the address.
+type TableName = Result<Path<String>, PathRejection>;
+
 /// Parameters in the address.
 type Parameters = Vec<(String, String)>;
 
-async fn probe(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Response, Rejection> {
+async fn probe(State(shared): State<Shared>, name: TableName) -> Result<Response, Rejection> {
+    let name = table_name(name)?;
     let table = writable_table(&name)?;
-    let caller = Caller::anonymous(Protocol::Rest);
-    if shared.ingest.tables().table(&caller.tenant, table).is_none() {
-        return Err(DecodeError::NoTable(table.to_owned()).into());
-    }
+    table_kind(&shared, table)?;
     match shared.ingest.readiness() {
         Readiness::Ready => Ok(Json(StatusCode::OK, serde_json::json!({"table": table})).into_response()),
         Readiness::Starting => {
@@ -75,13 +77,13 @@ async fn probe(State(shared): State<Shared>, Path(name): Path<String>) -> Result
 
 async fn write(
     State(shared): State<Shared>,
-    Path(name): Path<String>,
+    name: TableName,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
     let caller = Caller::anonymous(Protocol::Rest);
     let started = Instant::now();
-    let prepared = prepare(&shared, &name, &parameters, request).await;
+    let prepared = prepare(&shared, name, &parameters, request).await;
     let (write, body) = match prepared {
         Ok(prepared) => prepared,
         Err(rejection) => return refuse(&shared, &caller, rejection, started.elapsed()),
@@ -118,16 +120,23 @@ struct Write {
 
 async fn prepare(
     shared: &Shared,
-    name: &str,
+    name: TableName,
     parameters: &Parameters,
     request: Request,
 ) -> Result<(Write, ReceivedBody), Rejection> {
-    let table = writable_table(name)?.to_owned();
+    let name = table_name(name)?;
+    let table = writable_table(&name)?.to_owned();
     let bad_records = bad_records(parameters)?;
     check_ack(request.headers())?;
+    // Before the body is read: a table that does not exist is told without it.
+    let kind = table_kind(shared, &table)?;
     let (parts, body) = request.into_parts();
     let body = body::read(body, &parts.headers, &shared.body_limits()).await?;
     let format = BodyFormat::of(&parts.headers, &body.bytes)?;
+    if format == BodyFormat::Text && kind != TableKind::Logs {
+        let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");
+        return Err(Rejection::UnsupportedMediaType(reason));
+    }
     Ok((Write { table, format, bad_records }, body))
 }
 
@@ -138,6 +147,18 @@ impl Write {
             BodyFormat::Text => lines::records(bytes, &self.table, context),
             BodyFormat::Arrow => Err(DecodeError::Malformed("an Arrow IPC stream".to_owned())),
         }
+    }
+}
+
+fn table_name(name: TableName) -> Result<String, Rejection> {
+    name.map(|Path(name)| name).map_err(|error| Rejection::Malformed(error.body_text()))
+}
+
+fn table_kind(shared: &Shared, table: &str) -> Result<TableKind, Rejection> {
+    let tenant = Caller::anonymous(Protocol::Rest).tenant;
+    match shared.ingest.tables().table(&tenant, table) {
+        Some(table) => Ok(table.spec.kind),
+        None => Err(DecodeError::NoTable(table.to_owned()).into()),
     }
 }
 
