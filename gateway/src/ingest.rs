@@ -13,10 +13,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
 use crate::deliver::{Delivery, dead_letters};
+use crate::memory::{MemoryBudget, MemoryGrant};
 use crate::observe::Metrics;
 use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
 use crate::rejection::Rejection;
@@ -29,9 +30,6 @@ pub const MAX_LISTED_ERRORS: usize = 100;
 
 /// Requests from this size on are decoded on a thread of their own, so that small ones need not wait behind them.
 const DECODE_APART_FROM_BYTES: usize = 128 * 1024;
-
-/// One permit of the budget stands for this many bytes.
-const PERMIT_BYTES: usize = 1024;
 
 /// The protocol that a request came by; a label of the metrics and a column of `dead_letters`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,7 +153,7 @@ pub enum Readiness {
 pub struct Ingest {
     tables: Arc<SnapshotCell>,
     delivery: Arc<Delivery>,
-    budget: Arc<Semaphore>,
+    memory: MemoryBudget,
     limits: IngestLimits,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
@@ -179,9 +177,15 @@ impl Ingest {
         limits: IngestLimits,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let permits = (limits.in_flight_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         let (readiness, _) = watch::channel(Readiness::Starting);
-        Self { tables, delivery, budget: Arc::new(Semaphore::new(permits)), limits, metrics, readiness }
+        Self {
+            tables,
+            delivery,
+            memory: MemoryBudget::new(limits.in_flight_bytes),
+            limits,
+            metrics,
+            readiness,
+        }
     }
 
     /// Whether requests are taken.
@@ -198,6 +202,11 @@ impl Ingest {
     pub async fn ready(&self) {
         // The sender lives as long as `self`, so the wait ends only with the state itself.
         drop(self.readiness.subscribe().wait_for(|readiness| *readiness == Readiness::Ready).await);
+    }
+
+    /// What requests under way share. A receiver that buffers a request's bytes holds a grant until it hands them over.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// The tables right now.
@@ -247,15 +256,15 @@ impl Ingest {
             }
             Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
         }
-        let body_permit = self.admit(size)?;
+        let body_memory = self.admit(size)?;
         let decoded = self.decode(caller, size, decode).await?;
-        let rows_permit = self.admit(decoded.batches.iter().map(TableBatch::memory_bytes).sum())?;
-        drop(body_permit);
+        let rows_memory = self.admit(decoded.batches.iter().map(TableBatch::memory_bytes).sum())?;
+        drop(body_memory);
         if bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
             return Ok(Receipt { accepted: 0, ..receipt(decoded, &[]) });
         }
         let receipt = self.submit(caller, decoded).await?;
-        drop(rows_permit);
+        drop(rows_memory);
         Ok(receipt)
     }
 
@@ -272,15 +281,10 @@ impl Ingest {
         Ok(receipt(decoded, &refused))
     }
 
-    fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Rejection> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.budget).try_acquire_many_owned(permits).map_err(|_| {
-            Rejection::overloaded(format!(
-                "{bytes} more bytes would exceed the {} bytes that may be under way at once \
-                 (ingest.in_flight_bytes)",
-                self.limits.in_flight_bytes
-            ))
-        })
+    fn admit(&self, bytes: usize) -> Result<MemoryGrant, Rejection> {
+        let mut grant = self.memory.grant();
+        grant.resize(bytes)?;
+        Ok(grant)
     }
 
     async fn decode<F>(&self, caller: &Caller, size: usize, decode: F) -> Result<Decoded, Rejection>

@@ -1,12 +1,26 @@
 //! Tidewell: a multi-protocol observability ingest gateway.
+//!
+//! The path of one record, which is also the order to read in:
+//!
+//! 1. [`receive`]: requests of one protocol each, bounded; the answer is worded here;
+//! 2. [`decode`]: bytes to rows, pure; bad records are set apart;
+//! 3. [`registry`]: which tables there are and what their rows look like;
+//! 4. [`ingest`]: the one seam all protocols call: admit, decode, keep refused records, store, receipt;
+//! 5. [`deliver`]: rows of many requests become few large cuts;
+//! 6. [`store`]: a cut is committed by TimescaleDB or ClickHouse, entirely or not at all;
+//! 7. [`rejection`]: why a request is refused, in every protocol's words.
+//!
+//! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens.
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod decode;
 pub mod deliver;
 pub mod ingest;
+pub mod memory;
 pub mod observe;
 pub mod receive;
 pub mod registry;
 pub mod rejection;
+pub mod server;
 pub mod store;

@@ -10,6 +10,7 @@
 //! | `Forbidden` | 403 | `PERMISSION_DENIED` | no |
 //! | `NotFound` | 404 | `NOT_FOUND` | no |
 //! | `MethodNotAllowed` | 405 and `Allow` | `UNIMPLEMENTED` | no |
+//! | `RequestTimeout` | 408 | `DEADLINE_EXCEEDED` | Vector and gRPC clients do |
 //! | `Conflict` | 409 | `FAILED_PRECONDITION` | no |
 //! | `TooLarge` | 413 | `RESOURCE_EXHAUSTED` without `RetryInfo` | no |
 //! | `UnsupportedMediaType`, `UnsupportedEncoding` | 415 | `UNIMPLEMENTED` | no |
@@ -28,6 +29,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::decode::DecodeError;
 use crate::ingest::Receipt;
+use crate::memory::MemoryExhausted;
+use crate::receive::body::BodyError;
 use crate::registry::RegisterError;
 
 /// A refused request: nothing of it was stored, unless the reason says so.
@@ -51,6 +54,9 @@ pub enum Rejection {
         /// The methods, as the `Allow` header lists them.
         allow: &'static str,
     },
+    /// The request did not arrive in time.
+    #[error("{0}")]
+    RequestTimeout(String),
     /// The request contradicts what exists.
     #[error("{0}")]
     Conflict(String),
@@ -106,6 +112,7 @@ impl Rejection {
             Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::RequestTimeout(_) => "request_timeout",
             Self::Conflict(_) => "conflict",
             Self::TooLarge(_) => "too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
@@ -124,6 +131,7 @@ impl Rejection {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => {
@@ -142,6 +150,7 @@ impl Rejection {
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::NotFound(_) => Code::NotFound,
+            Self::RequestTimeout(_) => Code::DeadlineExceeded,
             Self::Conflict(_) => Code::FailedPrecondition,
             Self::TooLarge(_) => Code::ResourceExhausted,
             Self::MethodNotAllowed { .. } | Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => {
@@ -226,6 +235,26 @@ impl From<DecodeError> for Rejection {
             DecodeError::NoTable(_) => Self::NotFound(text),
             DecodeError::Internal(_) => Self::Internal(text),
         }
+    }
+}
+
+impl From<BodyError> for Rejection {
+    fn from(error: BodyError) -> Self {
+        let text = error.to_string();
+        match error {
+            BodyError::UnsupportedEncoding(_) => Self::UnsupportedEncoding(text),
+            BodyError::TooLarge(_) | BodyError::DecompressedTooLarge(_) => Self::TooLarge(text),
+            BodyError::Malformed { .. } | BodyError::BrokenOff(_) => Self::Malformed(text),
+            BodyError::TimedOut(_) => Self::RequestTimeout(text),
+            BodyError::MemoryExhausted(error) => error.into(),
+            BodyError::Aborted(_) => Self::Internal(text),
+        }
+    }
+}
+
+impl From<MemoryExhausted> for Rejection {
+    fn from(error: MemoryExhausted) -> Self {
+        Self::overloaded(error.to_string())
     }
 }
 

@@ -7,7 +7,11 @@
 
 pub mod attributes;
 pub mod columns;
+mod decimal;
+pub mod json;
+pub mod severity;
 pub mod table_builder;
+pub mod timestamp;
 
 pub use attributes::AttributesColumn;
 pub use table_builder::TableBuilder;

@@ -3,8 +3,10 @@
 //! function.
 //!
 //! - [`listen`] has the sockets;
+//! - [`body`] reads the bodies of all HTTP protocols, and nothing else does;
 //! - [`http_routes`] and [`grpc_routes`] put the protocols together.
 
+pub mod body;
 pub mod listen;
 
 use std::sync::Arc;

@@ -2,4 +2,5 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod harness;
+mod lifecycle;
 mod stores;

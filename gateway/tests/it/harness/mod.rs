@@ -1,3 +1,6 @@
 //! What the integration tests share.
 
 pub(crate) mod database;
+pub(crate) mod gateway;
+
+pub(crate) use gateway::TestGateway;
