@@ -13,7 +13,16 @@ start_stores
 setsid "${CARGO_TARGET_DIR:-target}/quick/tidewell" serve "$@" &
 gateway=$!
 trap 'kill -TERM "$gateway" 2>/dev/null' INT TERM HUP
-echo "the gateway serves HTTP on http://127.0.0.1:4318 and gRPC on 127.0.0.1:4317, until Ctrl-C"
+
+http="http://${TIDEWELL_HTTP_LISTEN:-127.0.0.1:4318}"
+until curl --fail --silent --output /dev/null "$http/healthz"; do
+    # The gateway has said why.
+    kill -0 "$gateway" 2>/dev/null || break
+    sleep 0.1
+done
+if kill -0 "$gateway" 2>/dev/null; then
+    echo "the gateway serves HTTP on $http and gRPC on ${TIDEWELL_GRPC_LISTEN:-127.0.0.1:4317}, until Ctrl-C"
+fi
 
 # A signal ends `wait` before the gateway has finished what it accepted.
 while kill -0 "$gateway" 2>/dev/null; do wait "$gateway" && status=0 || status=$?; done
