@@ -1,3 +1,5 @@
 //! Both stores: migrations, tables, rows in and out.
 
 mod migrations;
+mod sample;
+mod timescale;
