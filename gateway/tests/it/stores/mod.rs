@@ -1,5 +1,6 @@
 //! Both stores: migrations, tables, rows in and out.
 
+mod clickhouse;
 mod migrations;
 mod sample;
 mod timescale;
