@@ -2,5 +2,6 @@
 
 mod clickhouse;
 mod migrations;
+mod roles;
 mod sample;
 mod timescale;
