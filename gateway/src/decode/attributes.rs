@@ -13,7 +13,7 @@ use base64::Engine as _;
 
 use super::FieldError;
 use super::columns::{Strings, offset, offsets};
-use super::table_builder::{MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use super::rules::{MAX_ATTRIBUTES, MAX_KEY_BYTES, NUL_REASON, check_size};
 use crate::registry::attributes::{ValueType, write_double};
 use crate::registry::column::{attribute_entries, attribute_value_fields};
 
@@ -133,13 +133,9 @@ impl AttributesColumn {
                 ));
             }
             let value = slice(&self.values, entry);
-            if value.len() > MAX_VALUE_BYTES {
-                let key = String::from_utf8_lossy(key);
-                return Err(FieldError::new(
-                    format!("{name}.{key}"),
-                    format!("has {} bytes: at most {MAX_VALUE_BYTES} are allowed", value.len()),
-                ));
-            }
+            check_size(value.len()).map_err(|reason| {
+                FieldError::new(format!("{name}.{}", String::from_utf8_lossy(key)), reason)
+            })?;
             let nested =
                 self.types[entry] == ValueType::Array.code() || self.types[entry] == ValueType::Map.code();
             if forbid_nul && nested && std::str::from_utf8(value).is_ok_and(has_json_nul) {
@@ -223,7 +219,7 @@ impl AttributesColumn {
 
 fn nul(name: &str, key: &[u8]) -> FieldError {
     let key = String::from_utf8_lossy(key).replace('\0', "\\0");
-    FieldError::new(format!("{name}.{key}"), "contains a NUL character, which Postgres cannot store")
+    FieldError::new(format!("{name}.{key}"), NUL_REASON)
 }
 
 /// Whether canonical JSON holds the escape of a NUL character.

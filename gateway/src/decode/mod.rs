@@ -5,10 +5,12 @@
 //! [`Decoded::rejected`] and leaves its neighbours alone; only a request that cannot be read at all is a
 //! [`DecodeError`].
 
+pub mod arrow;
 pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
+pub mod rules;
 pub mod severity;
 pub mod table_builder;
 pub mod timestamp;
