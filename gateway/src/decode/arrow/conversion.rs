@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -70,6 +70,11 @@ impl Conversion<'_> {
         let Some(dictionary) = source.as_any_dictionary_opt() else {
             return self.without_views(source);
         };
+        if dictionary.values().is_empty() {
+            // Sent without its dictionary, which is allowed when all values are NULL.
+            let kind = dictionary.values().data_type();
+            return self.without_views(&new_null_array(kind, source.len()));
+        }
         let lengths = byte_lengths(dictionary.values());
         if let Some(lengths) = lengths {
             let keys = dictionary.normalized_keys();

@@ -200,6 +200,13 @@ fn check_type(name: &str, kind: &DataType, depth: usize) -> Result<(), DecodeErr
         return Err(malformed(format!("Arrow column {name:?} is nested too deeply")));
     };
     match kind {
+        // arrow-rs panics when it makes arrays of these.
+        DataType::Map(entries, _) if !matches!(entries.data_type(), DataType::Struct(fields) if fields.len() == 2) => {
+            Err(malformed(format!("Arrow column {name:?} is a map whose entries are not pairs")))
+        }
+        DataType::FixedSizeList(_, width) | DataType::FixedSizeBinary(width) if *width < 0 => {
+            Err(malformed(format!("Arrow column {name:?} has values of {width} bytes or items")))
+        }
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::FixedSizeList(item, _)
@@ -233,12 +240,15 @@ fn verified(header: &[u8]) -> Result<ipc::Message<'_>, DecodeError> {
         .map_err(|error| malformed(format!("an Arrow message header is not valid: {error}")))
 }
 
-/// Runs arrow-rs code that has been known to panic on malformed input (arrow-rs issue 10437).
 fn guarded<T>(decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, DecodeError> {
-    match catch_unwind(AssertUnwindSafe(decode)) {
-        Ok(decoded) => decoded.map_err(|error| malformed(format!("an Arrow message is not valid: {error}"))),
-        Err(_) => Err(malformed("an Arrow message is not valid and could not be read")),
-    }
+    without_panic(|| decode().map_err(|error| malformed(format!("an Arrow message is not valid: {error}"))))
+}
+
+/// Runs code over arrow-rs, which has been known to panic on malformed input (arrow-rs issue 10437), and makes an
+/// error of a panic.
+pub(super) fn without_panic<T>(run: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(malformed("an Arrow message is not valid and could not be read")))
 }
 
 pub(super) fn malformed(reason: impl Into<String>) -> DecodeError {

@@ -16,7 +16,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::attributes::Extra;
 use super::conversion::{BadRows, Conversion, internal};
-use super::ipc::{malformed, too_large};
+use super::ipc::{malformed, too_large, without_panic};
 use super::value::row_json;
 use crate::decode::rules::RowRules;
 use crate::decode::{DecodeContext, DecodeError, Decoded, RejectedRecord};
@@ -78,7 +78,7 @@ impl TableMapping {
         }
         let mapping = Self { table: Arc::clone(table), sources, extras };
         // Whether the types fit is known from converting no rows at all.
-        mapping.decode(context, &RecordBatch::new_empty(Arc::clone(schema)))?;
+        without_panic(|| mapping.convert(context, &RecordBatch::new_empty(Arc::clone(schema))))?;
         Ok(mapping)
     }
 
@@ -89,6 +89,10 @@ impl TableMapping {
 
     /// The rows of one batch. Indexes of rejected rows count from the beginning of the batch.
     pub fn decode(&self, context: &DecodeContext<'_>, batch: &RecordBatch) -> Result<Decoded, DecodeError> {
+        without_panic(|| self.convert(context, batch))
+    }
+
+    fn convert(&self, context: &DecodeContext<'_>, batch: &RecordBatch) -> Result<Decoded, DecodeError> {
         let mut decoded = Decoded::default();
         let mut bad = BadRows::default();
         let rules = RowRules::new(&self.table, context);
