@@ -20,6 +20,9 @@ use crate::registry::column::{attribute_entries, attribute_value_fields};
 /// From this number of keys on a record's keys are checked for repetition through a sorted index.
 const SORT_FROM_KEYS: usize = 24;
 
+/// Memory of one entry besides its texts: two offsets, two validities and the type.
+const ENTRY_BYTES: usize = 11;
+
 /// Attributes of one column, one map per row.
 #[derive(Debug)]
 pub struct AttributesColumn {
@@ -46,8 +49,9 @@ impl AttributesColumn {
         self.ends.len() - 1
     }
 
+    /// Bytes held so far, with what each entry takes besides its texts.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.bytes.len() + self.values.bytes.len()
+        self.keys.bytes.len() + self.values.bytes.len() + self.types.len() * ENTRY_BYTES
     }
 
     /// The number of entries of the row under construction.
@@ -105,6 +109,16 @@ impl AttributesColumn {
         if self.has_repeated_keys() {
             self.keep_last_of_each_key();
         }
+        self.ends.push(offset(self.types.len()));
+    }
+
+    /// Ends the row as a copy of a row of `other`: for what many records share.
+    pub(super) fn end_row_as(&mut self, other: &Self, row: usize) {
+        self.truncate_entries(self.finished_entries());
+        let entries = range(&other.ends, row);
+        self.keys.extend_from(&other.keys, entries.clone());
+        self.values.extend_from(&other.values, entries.clone());
+        self.types.extend_from_slice(other.types.get(entries).unwrap_or_default());
         self.ends.push(offset(self.types.len()));
     }
 

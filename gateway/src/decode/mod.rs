@@ -10,6 +10,8 @@ pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
+pub mod level;
+pub mod otlp;
 pub mod rules;
 pub mod severity;
 pub mod table_builder;

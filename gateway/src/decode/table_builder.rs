@@ -20,6 +20,8 @@ pub struct TableBuilder {
     table: Arc<TableDef>,
     columns: Vec<Column>,
     rows: usize,
+    /// Bytes of the finished rows, as [`TableBuilder::bytes`] counts them.
+    finished_bytes: usize,
     max_bytes: usize,
     rules: RowRules,
 }
@@ -33,6 +35,7 @@ impl TableBuilder {
             table,
             columns,
             rows: 0,
+            finished_bytes: 0,
             max_bytes: context.limits.decoded_bytes.min(MAX_COLUMN_BYTES),
         }
     }
@@ -195,6 +198,7 @@ impl TableBuilder {
         match ended {
             Ok(()) => {
                 self.rows += 1;
+                self.finished_bytes = self.bytes();
                 Ok(())
             }
             Err(error) => {
@@ -209,6 +213,24 @@ impl TableBuilder {
         for column in &mut self.columns {
             column.truncate(self.rows);
         }
+    }
+
+    /// Takes back the open row and every finished one from `rows` on: companions of a record that was refused.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.discard_row();
+        self.finished_bytes = self.bytes();
+    }
+
+    /// Refuses `bytes` more before they are copied, when the batch has no room for them.
+    pub fn check_room(&self, bytes: usize) -> Result<(), FieldError> {
+        if self.finished_bytes.saturating_add(bytes) > self.max_bytes {
+            return Err(FieldError::new(
+                "",
+                format!("the request's decoded rows exceed {} bytes: send smaller requests", self.max_bytes),
+            ));
+        }
+        Ok(())
     }
 
     /// Bytes of values so far.
@@ -284,13 +306,7 @@ impl TableBuilder {
             }
         }
         // A resource is repeated in each of its rows, so a small request can stand for much memory.
-        if self.bytes() > self.max_bytes {
-            return Err(FieldError::new(
-                "",
-                format!("the request's decoded rows exceed {} bytes: send smaller requests", self.max_bytes),
-            ));
-        }
-        Ok(())
+        self.check_room(self.bytes().saturating_sub(self.finished_bytes))
     }
 
     fn check_text(&self, column: usize, value: &str) -> Result<(), FieldError> {
