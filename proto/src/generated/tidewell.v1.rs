@@ -100,11 +100,11 @@ pub struct RecordError {
     #[prost(int64, tag = "4")]
     pub batch_offset: i64,
 }
-/// A value with its type. No field set: NULL.
+/// A value with its type. No field set: NULL. On the wire it is OpenTelemetry's `AnyValue` with times besides.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Value {
     /// The value.
-    #[prost(oneof = "value::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "value::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 15")]
     pub kind: ::core::option::Option<value::Kind>,
 }
 /// Nested message and enum types in `Value`.
@@ -115,27 +115,27 @@ pub mod value {
         /// Text.
         #[prost(string, tag = "1")]
         StringValue(::prost::alloc::string::String),
+        /// True or false.
+        #[prost(bool, tag = "2")]
+        BoolValue(bool),
         /// A signed 64-bit integer.
-        #[prost(int64, tag = "2")]
+        #[prost(int64, tag = "3")]
         IntValue(i64),
         /// A 64-bit float; NaN and the infinities are allowed.
-        #[prost(double, tag = "3")]
+        #[prost(double, tag = "4")]
         DoubleValue(f64),
-        /// True or false.
-        #[prost(bool, tag = "4")]
-        BoolValue(bool),
-        /// Bytes.
-        #[prost(bytes, tag = "5")]
-        BytesValue(::prost::alloc::vec::Vec<u8>),
-        /// A time in nanoseconds since 1970. In labels it becomes RFC 3339 text.
-        #[prost(sfixed64, tag = "6")]
-        TimeUnixNano(i64),
         /// A list of values of any types.
-        #[prost(message, tag = "7")]
+        #[prost(message, tag = "5")]
         ListValue(super::ListValue),
         /// A map of values of any types.
-        #[prost(message, tag = "8")]
+        #[prost(message, tag = "6")]
         MapValue(super::MapValue),
+        /// Bytes.
+        #[prost(bytes, tag = "7")]
+        BytesValue(::prost::alloc::vec::Vec<u8>),
+        /// A time in nanoseconds since 1970. In labels it becomes RFC 3339 text.
+        #[prost(sfixed64, tag = "15")]
+        TimeUnixNano(i64),
     }
 }
 /// A list of values.
@@ -323,18 +323,18 @@ pub struct Spans {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Span {
     /// When it began; required.
-    #[prost(sfixed64, tag = "1")]
-    pub start_time_unix_nano: i64,
-    /// How long it took. Negative when the clock went back.
-    #[prost(int64, tag = "2")]
-    pub duration_nanos: i64,
-    /// The trace it belongs to, lower-case hex; required.
+    #[prost(sfixed64, optional, tag = "1")]
+    pub start_time_unix_nano: ::core::option::Option<i64>,
+    /// How long it took; absent while it lasts. Negative when the clock went back.
+    #[prost(int64, optional, tag = "2")]
+    pub duration_nanos: ::core::option::Option<i64>,
+    /// The trace it belongs to, 32 hex digits; required.
     #[prost(string, tag = "3")]
     pub trace_id: ::prost::alloc::string::String,
-    /// Its own id, lower-case hex; required.
+    /// Its own id, 16 hex digits; required.
     #[prost(string, tag = "4")]
     pub span_id: ::prost::alloc::string::String,
-    /// The span it is a part of; empty for the root.
+    /// The span it is a part of, 16 hex digits; empty for the root.
     #[prost(string, tag = "5")]
     pub parent_span_id: ::prost::alloc::string::String,
     /// W3C trace state.

@@ -12,9 +12,9 @@
 use super::ids::{self, SPAN_ID, TRACE_ID};
 use super::origin::{self, Origin, OriginColumns};
 use super::outcome::Warning;
-use super::values::{Values, within};
 use super::walk::{Items, State};
-use super::wire::{Merged, Reader};
+use crate::decode::any_value::{Values, within};
+use crate::decode::wire::{Merged, Reader};
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, level};
 use crate::registry::ValueType;
 use crate::registry::builtin::LOGS_EVENTS;

@@ -10,8 +10,8 @@
 //! | `entity_refs` | the resource's `entity_refs`, field by field |
 //! | `dropped_attributes_count`, `dropped_events_count`, `dropped_links_count` | the record, unless 0 |
 
-use super::values::{Values, within};
-use super::wire::Reader;
+use crate::decode::any_value::{Values, within};
+use crate::decode::wire::Reader;
 use crate::decode::{AttributesColumn, DecodeError, FieldError, TableBuilder};
 use crate::registry::attributes::write_json_string;
 

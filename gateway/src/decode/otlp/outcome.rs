@@ -1,6 +1,6 @@
 //! What becomes of the records of one request: counts, refusals and warnings.
 
-use crate::decode::table_builder::MAX_VALUE_BYTES;
+use crate::decode::rules::MAX_VALUE_BYTES;
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord, TableBuilder};
 
 /// The media type of OTLP messages in protobuf.

@@ -9,10 +9,10 @@
 
 use super::ids::{self, SPAN_ID, TRACE_ID};
 use super::origin::{push_count, push_member, push_text};
-use super::values::{Values, within};
-use super::wire::Reader;
 use crate::decode::FieldError;
-use crate::decode::table_builder::MAX_VALUE_BYTES;
+use crate::decode::any_value::{Values, within};
+use crate::decode::rules::MAX_VALUE_BYTES;
+use crate::decode::wire::Reader;
 use crate::registry::attributes::write_json_string;
 
 /// Reads a `Status`; one that is absent is unset.

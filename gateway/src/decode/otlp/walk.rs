@@ -13,8 +13,8 @@
 
 use super::origin::{Origin, Resource, Scope};
 use super::outcome::{Outcome, Warning};
-use super::values::{Values, within};
-use super::wire::{Merged, Reader};
+use crate::decode::any_value::{Values, within};
+use crate::decode::wire::{Merged, Reader};
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder};
 
 /// What becomes of the items of one signal: log records, metrics or spans.

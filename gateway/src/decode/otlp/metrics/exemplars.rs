@@ -4,10 +4,10 @@
 //! kept whole as a dead letter. An exemplar without a time has its point's.
 
 use super::{Head, in_senders_words};
+use crate::decode::any_value::{Values, within};
 use crate::decode::otlp::ids::{self, SPAN_ID, TRACE_ID};
 use crate::decode::otlp::origin::{self, Origin};
-use crate::decode::otlp::values::{Values, within};
-use crate::decode::otlp::wire::Reader;
+use crate::decode::wire::Reader;
 use crate::decode::{DecodeContext, DecodeError, FieldError, TableBuilder};
 use crate::registry::builtin::METRICS_EXEMPLARS;
 

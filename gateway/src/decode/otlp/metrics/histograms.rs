@@ -18,10 +18,10 @@
 
 use super::exemplars::Point;
 use super::{Head, Kind, MAX_LIST, NO_RECORDED_VALUE, in_senders_words};
+use crate::decode::any_value::{Values, within};
 use crate::decode::otlp::ids;
 use crate::decode::otlp::origin::{self, Origin, OriginColumns};
-use crate::decode::otlp::values::{Values, within};
-use crate::decode::otlp::wire::{Field, Reader};
+use crate::decode::wire::{Field, Reader};
 use crate::decode::{DecodeContext, DecodeError, FieldError, TableBuilder};
 use crate::registry::builtin::METRICS_HISTOGRAMS;
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::Head;
+use crate::decode::any_value::Values;
 use crate::decode::otlp::origin;
 use crate::decode::otlp::outcome::Warning;
-use crate::decode::otlp::values::Values;
 use crate::decode::otlp::walk::State;
 use crate::decode::{DecodeContext, DecodeError, FieldError, TableBuilder};
 use crate::registry::builtin::METRICS_METADATA;

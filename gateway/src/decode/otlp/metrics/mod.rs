@@ -23,9 +23,9 @@ use self::numbers::Numbers;
 use super::ids;
 use super::origin::{self, Origin};
 use super::outcome::Warning;
-use super::values::Values;
 use super::walk::{Items, State};
-use super::wire::{Field, Reader};
+use crate::decode::any_value::Values;
+use crate::decode::wire::{Field, Reader};
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError};
 use crate::registry::builtin::{METRICS_EVENTS, METRICS_HISTOGRAMS};
 

@@ -9,10 +9,10 @@
 
 use super::exemplars::Point;
 use super::{Head, NO_RECORDED_VALUE, in_senders_words};
+use crate::decode::any_value::Values;
 use crate::decode::otlp::ids;
 use crate::decode::otlp::origin::{self, Origin, OriginColumns};
-use crate::decode::otlp::values::Values;
-use crate::decode::otlp::wire::Reader;
+use crate::decode::wire::Reader;
 use crate::decode::{DecodeContext, DecodeError, FieldError, TableBuilder};
 use crate::registry::builtin::METRICS_EVENTS;
 

@@ -1,5 +1,7 @@
 //! OTLP's `AnyValue` and `KeyValue`: protobuf in, attributes and canonical text out.
 //!
+//! `tidewell.v1.Value` and the entries of its maps have the same shape on the wire, and a time besides.
+//!
 //! What the canonical text of each type is and how nested values look in JSON is written at
 //! [`crate::registry::attributes`]. A nested map keeps the last value of a repeated key, as attributes do.
 
@@ -9,7 +11,7 @@ use std::collections::HashMap;
 use base64::Engine as _;
 
 use super::wire::{Merged, Reader};
-use crate::decode::table_builder::{MAX_ATTRIBUTES, MAX_VALUE_BYTES};
+use crate::decode::rules::{MAX_ATTRIBUTES, MAX_VALUE_BYTES};
 use crate::decode::{AttributesColumn, FieldError};
 use crate::registry::ValueType;
 use crate::registry::attributes::{write_double, write_json_key, write_json_string, write_json_value};
@@ -25,15 +27,22 @@ const SHOWN_KEY_CHARS: usize = 64;
 pub(super) struct Values {
     /// Deepest nesting of arrays and maps.
     depth: usize,
+    /// Whether values may be times, as those of `tidewell.v1` may.
+    times: bool,
     /// String table indexes seen: only profiles have that table, so that they read as empty values.
     pub(super) string_indexes: usize,
     text: String,
 }
 
+/// The field of `tidewell.v1.Value` that OTLP does not have.
+const TIME_FIELD: u32 = 15;
+
 /// An `AnyValue`, borrowed from the request where it came in one piece.
-enum AnyValue<'a> {
+pub(super) enum AnyValue<'a> {
     Empty,
     String(&'a str),
+    /// Nanoseconds since 1970; text in attributes.
+    Time(i64),
     Bool(bool),
     Int(i64),
     Double(f64),
@@ -43,14 +52,19 @@ enum AnyValue<'a> {
 }
 
 /// A `KeyValue`.
-struct KeyValue<'a> {
-    key: &'a str,
-    value: Merged<'a>,
+pub(super) struct KeyValue<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: Merged<'a>,
 }
 
 impl Values {
     pub(super) fn new(depth: usize) -> Self {
-        Self { depth, string_indexes: 0, text: String::new() }
+        Self { depth, times: false, string_indexes: 0, text: String::new() }
+    }
+
+    /// Reads values of `tidewell.v1`.
+    pub(super) fn with_times(depth: usize) -> Self {
+        Self { times: true, ..Self::new(depth) }
     }
 
     /// Adds the `KeyValue` in `bytes` to the open row of `column`. `name` is the field that holds it.
@@ -67,6 +81,7 @@ impl Values {
         match self.any_value(value.get().unwrap_or_default()).map_err(|error| within_key(name, key, error))? {
             AnyValue::Empty => column.push(key, "", ValueType::Empty),
             AnyValue::String(value) => column.push_str(key, value),
+            AnyValue::Time(nanos) => column.push_str(key, &time_text(nanos)),
             AnyValue::Bool(value) => column.push_bool(key, value),
             AnyValue::Int(value) => column.push_int(key, value),
             AnyValue::Double(value) => column.push_double(key, value),
@@ -139,7 +154,8 @@ impl Values {
         Ok(out.len() > before)
     }
 
-    fn key_value<'a>(&mut self, bytes: &'a [u8]) -> Result<KeyValue<'a>, FieldError> {
+    /// Reads a `KeyValue`.
+    pub(super) fn key_value<'a>(&mut self, bytes: &'a [u8]) -> Result<KeyValue<'a>, FieldError> {
         let mut pair = KeyValue { key: "", value: Merged::default() };
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.field()? {
@@ -153,8 +169,9 @@ impl Values {
         Ok(pair)
     }
 
+    /// Reads an `AnyValue`.
     #[inline]
-    fn any_value<'a>(&mut self, bytes: &'a [u8]) -> Result<AnyValue<'a>, FieldError> {
+    pub(super) fn any_value<'a>(&mut self, bytes: &'a [u8]) -> Result<AnyValue<'a>, FieldError> {
         let mut value = AnyValue::Empty;
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.field()? {
@@ -177,6 +194,7 @@ impl Values {
                     self.string_indexes += 1;
                     AnyValue::Empty
                 }
+                TIME_FIELD if self.times => AnyValue::Time(field.fixed64("time_unix_nano")?.cast_signed()),
                 _ => value,
             };
         }
@@ -194,6 +212,10 @@ impl Values {
             AnyValue::Empty => return Ok(ValueType::Empty),
             AnyValue::String(text) => {
                 out.push_str(text);
+                return Ok(ValueType::String);
+            }
+            AnyValue::Time(nanos) => {
+                out.push_str(&time_text(*nanos));
                 return Ok(ValueType::String);
             }
             AnyValue::Bool(value) => {
@@ -272,6 +294,11 @@ impl Values {
         Ok(())
     }
 
+    /// Appends an `AnyValue` as canonical JSON.
+    pub(super) fn json(&mut self, value: &[u8], out: &mut String) -> Result<(), FieldError> {
+        self.write_json(value, self.depth, out)
+    }
+
     fn write_json(&mut self, value: &[u8], depth: usize, out: &mut String) -> Result<(), FieldError> {
         match self.any_value(value)? {
             AnyValue::String(text) => write_json_string(out, text),
@@ -289,6 +316,11 @@ impl Values {
         }
         Ok(())
     }
+}
+
+/// A time as text, RFC 3339 in UTC.
+fn time_text(nanos: i64) -> String {
+    chrono::DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
 fn joined<'a>(earlier: Cow<'a, [u8]>, more: &[u8]) -> Cow<'a, [u8]> {
