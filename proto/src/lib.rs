@@ -6,7 +6,11 @@
 //! `TIDEWELL_REGENERATE=1 cargo test -p tidewell-proto`.
 #![forbid(unsafe_code)]
 
-/// Package `tidewell.v1`.
+mod raw;
+
+pub use raw::RawMessage;
+
+/// Package `tidewell.v1`: the messages and the client.
 #[allow(
     missing_docs,
     missing_debug_implementations,
@@ -16,6 +20,18 @@
 )]
 pub mod v1 {
     include!("generated/tidewell.v1.rs");
+}
+
+/// The server of package `tidewell.v1`. Requests that may be large come as [`RawMessage`]s.
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::all,
+    clippy::clone_on_ref_ptr,
+    reason = "generated: the documentation is that of the .proto file"
+)]
+pub mod v1_server {
+    include!("generated/tidewell.v1.server.rs");
 }
 
 /// The compiled `.proto` file as a `google.protobuf.FileDescriptorSet`, for server reflection.

@@ -22,13 +22,21 @@ fn compile() -> FileDescriptorSet {
 
 fn generate(into: &Path) {
     let descriptors = compile();
-    tonic_prost_build::configure()
-        .out_dir(into)
-        // Maps as ordered maps: the same message always gives the same bytes.
-        .btree_map(".")
-        .emit_rerun_if_changed(false)
+    // Maps as ordered maps: the same message always gives the same bytes.
+    let builder = || tonic_prost_build::configure().btree_map(".").emit_rerun_if_changed(false);
+    builder().out_dir(into).build_server(false).compile_fds(descriptors.clone()).unwrap();
+    // The server reads what may be large as it came, see `raw`.
+    let server = tempfile::tempdir().unwrap();
+    builder()
+        .out_dir(server.path())
+        .build_client(false)
+        .extern_path(".tidewell.v1", "crate::v1")
+        .extern_path(".tidewell.v1.WriteRequest", "crate::RawMessage")
+        .extern_path(".tidewell.v1.WriteStreamRequest", "crate::RawMessage")
+        .extern_path(".tidewell.v1.RegisterTableRequest", "crate::RawMessage")
         .compile_fds(descriptors.clone())
         .unwrap();
+    fs::copy(server.path().join("tidewell.v1.rs"), into.join("tidewell.v1.server.rs")).unwrap();
     let mut bare = descriptors;
     for file in &mut bare.file {
         file.source_code_info = None;
@@ -41,7 +49,7 @@ fn committed_files_are_what_the_generator_gives() {
     let committed = crate_dir().join("src/generated");
     let fresh = tempfile::tempdir().unwrap();
     generate(fresh.path());
-    for name in ["tidewell.v1.rs", "tidewell.v1.bin"] {
+    for name in ["tidewell.v1.rs", "tidewell.v1.server.rs", "tidewell.v1.bin"] {
         let wanted = fs::read(fresh.path().join(name)).unwrap();
         if std::env::var_os("TIDEWELL_REGENERATE").is_some() {
             fs::write(committed.join(name), wanted).unwrap();
