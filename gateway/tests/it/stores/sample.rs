@@ -115,7 +115,7 @@ pub(crate) fn samples(count: usize) -> Vec<Sample> {
 
 /// From 1900 to 2262, what both stores hold; biased to the ends, to 1970 and to 2000.
 fn any_time() -> impl Strategy<Value = i64> {
-    use tidewell_gateway::decode::table_builder::{MAX_TIME_NANOS, MIN_TIME_NANOS};
+    use tidewell_gateway::decode::rules::{MAX_TIME_NANOS, MIN_TIME_NANOS};
     prop_oneof![
         MIN_TIME_NANOS..=MAX_TIME_NANOS,
         Just(MIN_TIME_NANOS),
