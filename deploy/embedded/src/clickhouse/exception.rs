@@ -89,22 +89,20 @@ impl Exception {
 }
 
 /// The engine reports an error in the data of an INSERT as an error about an error; clients are told the inner one.
-fn innermost(text: &str) -> &str {
-    const MARK: &str = ". DB::Exception: Code: ";
-    let Some(at) = text.find(MARK) else { return text };
-    if text[..at].strip_prefix("Code: ").is_none_or(|code| !code.bytes().all(|b| b.is_ascii_digit())) {
-        return text;
-    }
-    let start = at + MARK.len() - "Code: ".len();
-    let end = text.rfind(" (version ").filter(|&end| end > start).unwrap_or(text.len());
-    &text[start..end]
+fn innermost(text: &str) -> String {
+    let inner = text.split_once(". DB::Exception: Code: ").filter(|(outer, _)| {
+        let code = outer.strip_prefix("Code: ");
+        code.is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let Some((_, inner)) = inner else { return text.to_owned() };
+    format!("Code: {}", inner.rsplit_once(" (version ").map_or(inner, |(inner, _)| inner))
 }
 
-fn without_file_traces(text: &str) -> String {
-    let mut out = text.to_owned();
-    while let Some(start) = out.find(": (in file/uri ") {
-        let Some(length) = out[start..].find(')') else { break };
-        out.replace_range(start..=start + length, "");
+fn without_file_traces(mut out: String) -> String {
+    while let Some((before, (_, after))) =
+        out.split_once(": (in file/uri ").and_then(|(before, rest)| Some((before, rest.split_once(')')?)))
+    {
+        out = format!("{before}{after}");
     }
     FILE_TRACES.iter().fold(out, |out, trace| out.replace(trace, ""))
 }

@@ -38,6 +38,10 @@ impl Engine {
             .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
         let folder = folder.canonicalize().with_context(|| format!("cannot resolve {}", folder.display()))?;
         let lock = lock(&folder)?;
+        // The engine starts the tasks that end `DROP .. SYNC` only where it finds metadata to load.
+        let metadata = folder.join("metadata");
+        std::fs::create_dir_all(&metadata)
+            .with_context(|| format!("cannot create {}", metadata.display()))?;
         let library = Library::load(library)?;
         let arguments = vec![
             format!("--path={}", folder.display()),

@@ -103,22 +103,18 @@ fn undo(session: &mut Session, settings: &Settings) -> std::result::Result<Vec<u
     session.set(&Settings::new())?;
     let mut statement = b"SET ".to_vec();
     for (index, (name, _)) in settings.iter().enumerate() {
-        let name = super::sql::quote(name.as_bytes());
-        let question = [
-            b"SELECT changed, value FROM system.settings WHERE name = ".as_slice(),
-            &name,
-            b" FORMAT RawBLOB",
-        ];
-        let known = session.run(&question.concat())?.data;
+        let literal = super::sql::quote(name.as_bytes());
+        let condition = [b"name = ".as_slice(), &literal, b" AND changed"].concat();
+        let question =
+            [b"SELECT value FROM system.settings WHERE ".as_slice(), &condition, b" FORMAT RawBLOB"];
+        let value = session.run(&question.concat())?.data;
         statement.extend_from_slice(if index == 0 { b"" } else { b", " });
-        statement.extend_from_slice(settings[index].0.as_bytes());
+        statement.extend_from_slice(name.as_bytes());
         statement.extend_from_slice(b" = ");
-        match known.split_first() {
-            Some((1, value)) => {
-                let value = value.split_first().map_or(value, |(_, rest)| rest);
-                statement.extend(super::sql::quote(value));
-            }
-            _ => statement.extend_from_slice(b"DEFAULT"),
+        if value.is_empty() {
+            statement.extend_from_slice(b"DEFAULT");
+        } else {
+            statement.extend(super::sql::quote(&value));
         }
     }
     Ok(statement)
@@ -168,10 +164,12 @@ fn dispatch(
         }
         Statement::Other { format } => {
             let format = format_of(request, &text, format);
-            let output = session.run_in(&rewrite::show_client_query_ids(&text), format.as_bytes())?;
+            let sql = rewrite::no_client_command(rewrite::show_client_query_ids(&text));
+            let output = session.run_in(&sql, format.as_bytes())?;
             respond(server, request, answer, &format, &output.data)?;
             Ok(output.counters)
         }
+        Statement::Empty => Err(Exception::new(62, "SYNTAX_ERROR", "Empty query")),
         Statement::Multiple { at } => {
             let rest = String::from_utf8_lossy(&text[at..]).into_owned();
             let message = format!(

@@ -50,6 +50,9 @@ pub(super) fn run(
             output
         });
         let copied = copy(reader, answer, request.native_revision(query.format));
+        if copied.is_err() {
+            end(server, &path);
+        }
         let output: Result<Output, Exception> = running.join().unwrap_or_else(|_| {
             Err(Exception::new(1002, "UNKNOWN_EXCEPTION", "the query's thread panicked"))
         });
@@ -64,8 +67,16 @@ pub(super) fn run(
     })
 }
 
-/// Copies until the query ends. The reader is dropped on the way out, so that a query without a client fails at its
-/// next write.
+/// Ends the query that writes to `path`: the engine goes on with a query whose result it cannot write.
+fn end(server: &Server, path: &str) {
+    let kill = rewrite::kill_writer(path);
+    let killed = server.engine.session().map(|mut session| session.run(&kill));
+    if !matches!(killed, Ok(Ok(_))) {
+        tracing::warn!("a query goes on although its client has gone");
+    }
+}
+
+/// Copies until the query ends. The reader is dropped on the way out, so that nothing waits for it.
 fn copy(
     mut reader: PipeReader,
     answer: &mut Answer<'_>,

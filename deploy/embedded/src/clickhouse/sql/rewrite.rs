@@ -15,8 +15,18 @@ const PROCESSES: &str = "(SELECT * REPLACE (if(Settings['log_comment'] != '', Se
 
 /// A SELECT whose result goes to the file at `path`.
 pub(crate) fn select_into(text: &[u8], outfile_at: usize, path: &str) -> Vec<u8> {
-    let clause = format!(" INTO OUTFILE '{path}' TRUNCATE ");
-    [&text[..outfile_at], clause.as_bytes(), &text[outfile_at..]].concat()
+    [&text[..outfile_at], outfile(path).as_bytes(), &text[outfile_at..]].concat()
+}
+
+fn outfile(path: &str) -> String {
+    format!(" INTO OUTFILE '{path}' TRUNCATE ")
+}
+
+/// Kills the query whose result goes to the file at `path`.
+pub(crate) fn kill_writer(path: &str) -> Vec<u8> {
+    let clause = quote(outfile(path).as_bytes());
+    [b"KILL QUERY WHERE query_id != queryID() AND position(query, ".as_slice(), &clause, b") > 0 ASYNC"]
+        .concat()
 }
 
 /// An INSERT whose data, in `format`, is in the file at `path`.
@@ -55,6 +65,15 @@ pub(crate) fn show_client_query_ids(text: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(&text[copied..]);
     out
+}
+
+/// Keeps the engine from taking `exit` and the like, which it understands as the command-line client does, for
+/// anything but the syntax errors that they are.
+pub(crate) fn no_client_command(mut text: Vec<u8>) -> Vec<u8> {
+    if tokens(&text).nth(2).is_none() {
+        text.extend_from_slice(b" /**/");
+    }
+    text
 }
 
 /// Remembers in the temporary table `table` which queries `condition` matches, by the engine's id and the client's.

@@ -22,6 +22,8 @@ pub(crate) enum Statement {
     KillQuery(KillQuery),
     /// Everything else, with the name in its FORMAT clause.
     Other { format: Option<Range<usize>> },
+    /// No statement at all.
+    Empty,
     /// More than one statement: where the second one starts.
     Multiple { at: usize },
     /// `INTO OUTFILE`, which is for the command-line client.
@@ -83,6 +85,9 @@ pub(crate) fn recognise(text: &[u8]) -> Statement {
         end = semicolon;
     }
     let body = Scan { text, tokens: &all[..end] };
+    if body.tokens.is_empty() {
+        return Statement::Empty;
+    }
     let format = body.trailing_format();
     if body.has_outfile() {
         return Statement::IntoOutfile;

@@ -63,7 +63,7 @@ impl<R: Read> FrameReader<R> {
             usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX)
         };
         let (method, framed, unpacked) = (header[0], size(1), size(5));
-        if framed < HEADER || framed > MAX_FRAME || unpacked > MAX_FRAME {
+        if !(HEADER..=MAX_FRAME).contains(&framed) || unpacked > MAX_FRAME {
             return Err(corrupt(format!(
                 "a compressed frame of {framed} bytes for {unpacked} exceeds {MAX_FRAME}"
             )));

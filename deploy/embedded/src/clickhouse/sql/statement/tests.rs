@@ -1,7 +1,7 @@
 use super::*;
 
 fn part<'a>(text: &'a str, range: &Range<usize>) -> &'a str {
-    &text[range.clone()]
+    text.get(range.clone()).unwrap()
 }
 
 fn insert(text: &str) -> Insert {
@@ -24,7 +24,7 @@ fn the_result_of_a_select_can_be_redirected_before_its_format() {
         ("FROM t SELECT 'FORMAT x;'", "FROM t SELECT 'FORMAT x;'", None),
     ] {
         let Statement::Select { outfile_at, format } = recognise(text.as_bytes()) else { panic!("{text}") };
-        assert_eq!(&text[..outfile_at], before, "{text}");
+        assert_eq!(text.split_at(outfile_at).0, before, "{text}");
         assert_eq!(format.map(|range| part(text, &range)), name, "{text}");
     }
 }
@@ -50,8 +50,8 @@ fn the_data_of_an_insert_starts_behind_its_format() {
         ("/* c */ INSERT INTO t -- FORMAT Y\n FORMAT X z", "/* c */ INSERT INTO t", "z"),
     ] {
         let found = insert(text);
-        assert_eq!(&text[..found.infile_at], head, "{text}");
-        assert_eq!(&text[found.data_at..], data, "{text}");
+        assert_eq!(text.split_at(found.infile_at).0, head, "{text}");
+        assert_eq!(text.split_at(found.data_at).1, data, "{text}");
     }
 }
 
@@ -63,7 +63,7 @@ fn data_may_go_through_a_select_that_names_its_structure() {
     assert_eq!(part(text, &input.call), "input('a String')");
     assert_eq!(part(text, &input.structure), "'a String'");
     assert_eq!(part(text, &found.format_clause), "FORMAT CSV");
-    assert_eq!(&text[found.data_at..], "X");
+    assert_eq!(text.split_at(found.data_at).1, "X");
 }
 
 #[test]
@@ -86,6 +86,13 @@ fn a_second_statement_is_seen_and_a_semicolon_in_quotes_is_not() {
     assert_eq!(recognise(b"SELECT 1; SELECT 2"), Statement::Multiple { at: 10 });
     assert_eq!(recognise(b"CREATE TABLE t; -- x\n; DROP TABLE t"), Statement::Multiple { at: 23 });
     assert!(matches!(recognise(b"SELECT ';' /*;*/ ; -- ;"), Statement::Select { .. }));
+}
+
+#[test]
+fn nothing_is_no_statement() {
+    for text in ["", " \n", ";;", "-- only a comment"] {
+        assert_eq!(recognise(text.as_bytes()), Statement::Empty, "{text}");
+    }
 }
 
 #[test]

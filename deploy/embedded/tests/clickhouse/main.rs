@@ -1,0 +1,17 @@
+//! Holds the ClickHouse server of `tidewell-embedded` to what a ClickHouse server does, by running it.
+//!
+//! Every test starts a server of its own on a free port with an empty data folder. The engine's library has to be
+//! installed (`tidewell-embedded install-clickhouse`) or named by `TIDEWELL_CHDB_LIBRARY`; tests fail without it.
+
+mod arrow;
+mod bodies;
+mod concurrency;
+mod crate_client;
+mod durability;
+mod errors;
+mod http;
+mod interface;
+mod queries;
+mod server;
+mod sessions;
+mod streaming;
