@@ -29,7 +29,9 @@ elif ((${#packages[@]})); then
     echo "installing with apt: ${packages[*]}"
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
-    if { apt-get update && apt-get install --yes --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+    # Some lines of the many, as a sign of life.
+    if { apt-get update && apt-get install --yes --no-install-recommends "${packages[@]}"; } 2>&1 | tee "$log" |
+        awk '/^(Get:|Setting up)/ && ++lines % 20 == 0 { print "  " $0; fflush() }'; then
         rm "$log"
     else
         tail -n 5 "$log" >&2
