@@ -33,6 +33,6 @@ CREATE TABLE IF NOT EXISTS `logs_events` (
     INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = MergeTree
-PARTITION BY toDate(`timestamp`)
+PARTITION BY toDate32(`timestamp`)
 ORDER BY (toStartOfFiveMinutes(`timestamp`), `app`, `timestamp`)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1;

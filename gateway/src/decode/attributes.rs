@@ -13,12 +13,15 @@ use base64::Engine as _;
 
 use super::FieldError;
 use super::columns::{Strings, offset, offsets};
-use super::table_builder::{MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use super::rules::{MAX_ATTRIBUTES, MAX_KEY_BYTES, NUL_REASON, check_size};
 use crate::registry::attributes::{ValueType, write_double};
 use crate::registry::column::{attribute_entries, attribute_value_fields};
 
 /// From this number of keys on a record's keys are checked for repetition through a sorted index.
 const SORT_FROM_KEYS: usize = 24;
+
+/// Memory of one entry besides its texts: two offsets, two validities and the type.
+const ENTRY_BYTES: usize = 11;
 
 /// Attributes of one column, one map per row.
 #[derive(Debug)]
@@ -46,8 +49,9 @@ impl AttributesColumn {
         self.ends.len() - 1
     }
 
+    /// Bytes held so far, with what each entry takes besides its texts.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.bytes.len() + self.values.bytes.len()
+        self.keys.bytes.len() + self.values.bytes.len() + self.types.len() * ENTRY_BYTES
     }
 
     /// The number of entries of the row under construction.
@@ -108,6 +112,16 @@ impl AttributesColumn {
         self.ends.push(offset(self.types.len()));
     }
 
+    /// Ends the row as a copy of a row of `other`: for what many records share.
+    pub(super) fn end_row_as(&mut self, other: &Self, row: usize) {
+        self.truncate_entries(self.finished_entries());
+        let entries = range(&other.ends, row);
+        self.keys.extend_from(&other.keys, entries.clone());
+        self.values.extend_from(&other.values, entries.clone());
+        self.types.extend_from_slice(other.types.get(entries).unwrap_or_default());
+        self.ends.push(offset(self.types.len()));
+    }
+
     /// Checks the limits of the row that was ended last; `name` is the column's.
     pub(super) fn check_last_row(&self, name: &str, forbid_nul: bool) -> Result<(), FieldError> {
         let row = self.rows().saturating_sub(1);
@@ -133,13 +147,9 @@ impl AttributesColumn {
                 ));
             }
             let value = slice(&self.values, entry);
-            if value.len() > MAX_VALUE_BYTES {
-                let key = String::from_utf8_lossy(key);
-                return Err(FieldError::new(
-                    format!("{name}.{key}"),
-                    format!("has {} bytes: at most {MAX_VALUE_BYTES} are allowed", value.len()),
-                ));
-            }
+            check_size(value.len()).map_err(|reason| {
+                FieldError::new(format!("{name}.{}", String::from_utf8_lossy(key)), reason)
+            })?;
             let nested =
                 self.types[entry] == ValueType::Array.code() || self.types[entry] == ValueType::Map.code();
             if forbid_nul && nested && std::str::from_utf8(value).is_ok_and(has_json_nul) {
@@ -223,7 +233,7 @@ impl AttributesColumn {
 
 fn nul(name: &str, key: &[u8]) -> FieldError {
     let key = String::from_utf8_lossy(key).replace('\0', "\\0");
-    FieldError::new(format!("{name}.{key}"), "contains a NUL character, which Postgres cannot store")
+    FieldError::new(format!("{name}.{key}"), NUL_REASON)
 }
 
 /// Whether canonical JSON holds the escape of a NUL character.

@@ -118,6 +118,15 @@ impl Strings {
         self.valid.push(value.is_some());
     }
 
+    /// Appends rows of `other`.
+    pub(super) fn extend_from(&mut self, other: &Self, rows: std::ops::Range<usize>) {
+        let (start, end) = (other.offset_at(rows.start), other.offset_at(rows.end));
+        let shift = self.bytes.len();
+        self.bytes.extend_from_slice(other.bytes.get(start..end).unwrap_or_default());
+        self.offsets.extend(rows.clone().map(|row| offset(shift + other.offset_at(row + 1) - start)));
+        self.valid.extend_from_slice(other.valid.get(rows).unwrap_or_default());
+    }
+
     pub(super) fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         self.valid.truncate(rows);

@@ -5,13 +5,21 @@
 //! [`Decoded::rejected`] and leaves its neighbours alone; only a request that cannot be read at all is a
 //! [`DecodeError`].
 
+mod any_value;
+pub mod arrow;
 pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
+pub mod level;
+pub mod lines;
+pub mod otlp;
+pub mod rules;
 pub mod severity;
 pub mod table_builder;
+pub mod tidewell_v1;
 pub mod timestamp;
+mod wire;
 
 pub use attributes::AttributesColumn;
 pub use table_builder::TableBuilder;

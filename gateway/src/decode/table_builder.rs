@@ -10,20 +10,9 @@ use arrow::record_batch::RecordBatch;
 
 use super::attributes::AttributesColumn;
 use super::columns::{Column, MAX_COLUMN_BYTES};
+use super::rules::{NUL_REASON, RowRules, check_size};
 use super::{DecodeContext, FieldError};
-use crate::registry::{ColumnType, StoreKind, TableBatch, TableDef};
-
-/// Earliest time that both stores hold, 1900-01-01T00:00:00Z in nanoseconds (ClickHouse `DateTime64(9)`).
-pub const MIN_TIME_NANOS: i64 = -2_208_988_800_000_000_000;
-/// Latest time that both stores hold, 2262-04-11T23:47:16Z in nanoseconds (end of the signed 64-bit range).
-pub const MAX_TIME_NANOS: i64 = 9_223_372_036_000_000_000;
-
-/// Longest single value in bytes.
-pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
-/// Longest attribute key in bytes.
-pub const MAX_KEY_BYTES: usize = 1024;
-/// Most attributes of one record and column.
-pub const MAX_ATTRIBUTES: usize = 1024;
+use crate::registry::{ColumnType, TableBatch, TableDef};
 
 /// Rows of one table under construction.
 #[derive(Debug)]
@@ -31,26 +20,22 @@ pub struct TableBuilder {
     table: Arc<TableDef>,
     columns: Vec<Column>,
     rows: usize,
+    /// Bytes of the finished rows, as [`TableBuilder::bytes`] counts them.
+    finished_bytes: usize,
     max_bytes: usize,
-    /// Postgres text and jsonb cannot hold NUL.
-    forbid_nul: bool,
-    accepted: std::ops::RangeInclusive<i64>,
+    rules: RowRules,
 }
 
 impl TableBuilder {
     /// No rows of `table` yet. `context` tells the time of arrival, which the accepted window is relative to.
     pub fn new(table: Arc<TableDef>, context: &DecodeContext<'_>) -> Self {
         let columns = table.columns().iter().map(|column| Column::new(column.kind)).collect();
-        let window = table.accepted_window();
-        let nanos = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-        let earliest = context.now_nanos.saturating_sub(nanos(window.past_seconds)).max(MIN_TIME_NANOS);
-        let latest = context.now_nanos.saturating_add(nanos(window.future_seconds)).min(MAX_TIME_NANOS);
         Self {
-            forbid_nul: table.store() == StoreKind::Timescale,
-            accepted: earliest..=latest,
+            rules: RowRules::new(&table, context),
             table,
             columns,
             rows: 0,
+            finished_bytes: 0,
             max_bytes: context.limits.decoded_bytes.min(MAX_COLUMN_BYTES),
         }
     }
@@ -81,19 +66,8 @@ impl TableBuilder {
     /// Sets a time in nanoseconds since 1970. The table's time column must lie in its accepted window.
     pub fn set_time(&mut self, column: usize, nanos: i64) -> Result<(), FieldError> {
         self.start(column);
-        if !(MIN_TIME_NANOS..=MAX_TIME_NANOS).contains(&nanos) {
-            return self
-                .fail(column, "time is outside of 1900-01-01 to 2262-04-11, which the stores can hold");
-        }
-        if self.table.time_column() == Some(column) && !self.accepted.contains(&nanos) {
-            let window = self.table.accepted_window();
-            return self.fail(
-                column,
-                format!(
-                    "time is outside of the table's accepted window: at most {} s in the past and {} s in the future",
-                    window.past_seconds, window.future_seconds
-                ),
-            );
+        if let Err(reason) = self.rules.check_time(nanos, self.table.time_column() == Some(column)) {
+            return self.fail(column, reason);
         }
         match &mut self.columns[column] {
             Column::Timestamp(values) => values.push(Some(nanos)),
@@ -224,6 +198,7 @@ impl TableBuilder {
         match ended {
             Ok(()) => {
                 self.rows += 1;
+                self.finished_bytes = self.bytes();
                 Ok(())
             }
             Err(error) => {
@@ -238,6 +213,24 @@ impl TableBuilder {
         for column in &mut self.columns {
             column.truncate(self.rows);
         }
+    }
+
+    /// Takes back the open row and every finished one from `rows` on: companions of a record that was refused.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.discard_row();
+        self.finished_bytes = self.bytes();
+    }
+
+    /// Refuses `bytes` more before they are copied, when the batch has no room for them.
+    pub fn check_room(&self, bytes: usize) -> Result<(), FieldError> {
+        if self.finished_bytes.saturating_add(bytes) > self.max_bytes {
+            return Err(FieldError::new(
+                "",
+                format!("the request's decoded rows exceed {} bytes: send smaller requests", self.max_bytes),
+            ));
+        }
+        Ok(())
     }
 
     /// Bytes of values so far.
@@ -309,17 +302,11 @@ impl TableBuilder {
     fn check_row(&self) -> Result<(), FieldError> {
         for (column, def) in self.columns.iter().zip(self.table.columns()) {
             if let Column::Attributes(attributes) = column {
-                attributes.check_last_row(def.name.as_str(), self.forbid_nul)?;
+                attributes.check_last_row(def.name.as_str(), self.rules.forbids_nul())?;
             }
         }
         // A resource is repeated in each of its rows, so a small request can stand for much memory.
-        if self.bytes() > self.max_bytes {
-            return Err(FieldError::new(
-                "",
-                format!("the request's decoded rows exceed {} bytes: send smaller requests", self.max_bytes),
-            ));
-        }
-        Ok(())
+        self.check_room(self.bytes().saturating_sub(self.finished_bytes))
     }
 
     fn check_text(&self, column: usize, value: &str) -> Result<(), FieldError> {
@@ -327,17 +314,14 @@ impl TableBuilder {
         let escaped_nul = || {
             self.table.columns()[column].kind == ColumnType::Json && super::attributes::has_json_nul(value)
         };
-        if self.forbid_nul && (value.as_bytes().contains(&0) || escaped_nul()) {
-            return self.fail(column, "contains a NUL character, which Postgres cannot store");
+        if self.rules.forbids_nul() && (value.as_bytes().contains(&0) || escaped_nul()) {
+            return self.fail(column, NUL_REASON);
         }
         Ok(())
     }
 
     fn check_size(&self, column: usize, bytes: usize) -> Result<(), FieldError> {
-        if bytes > MAX_VALUE_BYTES {
-            return self.fail(column, format!("has {bytes} bytes: at most {MAX_VALUE_BYTES} are allowed"));
-        }
-        Ok(())
+        check_size(bytes).or_else(|reason| self.fail(column, reason))
     }
 
     fn fail(&self, column: usize, reason: impl Into<String>) -> Result<(), FieldError> {

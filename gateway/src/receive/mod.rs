@@ -7,12 +7,18 @@
 //! - [`http_routes`] and [`grpc_routes`] put the protocols together.
 
 pub mod body;
+pub mod http_answer;
 pub mod listen;
+pub mod media_type;
+pub mod rest;
+pub mod schema;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 
+use self::body::BodyLimits;
 use crate::config::Config;
 use crate::deliver::Delivery;
 use crate::ingest::Ingest;
@@ -37,9 +43,25 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
 }
 
+impl Gateway {
+    /// The limits of every request body, and the memory that all of them share.
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            compressed: self.config.ingest.max_request_bytes,
+            decompressed: self.config.ingest.max_request_bytes,
+            timeout: Duration::from_secs(self.config.http.body_timeout_seconds),
+            memory: self.ingest.memory().clone(),
+        }
+    }
+}
+
 /// All addresses of the HTTP port.
 pub fn http_routes(shared: Shared) -> Router {
-    Router::new().with_state(shared)
+    Router::new()
+        .merge(rest::routes())
+        .merge(schema::routes())
+        .fallback(http_answer::not_found)
+        .with_state(shared)
 }
 
 /// All services of the gRPC port.

@@ -48,10 +48,12 @@ pub fn tables(tenant: &Tenant) -> Result<Vec<TableDef>, BuiltinError> {
         .collect()
 }
 
-/// Whether callers may not register a table with this name: it is built in, or one of Tidewell's own.
+/// Whether callers may not register a table with this name: it is built in, one of Tidewell's own, or the short name of
+/// a signal in the addresses.
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with("tidewell_")
         || name.starts_with("table_registry")
+        || matches!(name, "metrics" | "logs" | "traces")
         || DEFINITIONS.iter().any(|&(builtin, _)| builtin == name)
 }
 

@@ -1,14 +1,15 @@
 //! A batch as the Arrow stream that ClickHouse reads: a [`TableBatch`] in, the bytes of one schema, one batch and the end
 //! mark out.
 //!
-//! Every column goes as it is, without a copy, except for attributes columns. These are split into a map of texts, which
-//! shares the buffers of the batch, and a sparse map that names the type of every value that is not a string.
+//! Columns go as they are, without a copy, with two exceptions. Attributes are split into a map of texts, which shares the
+//! buffers of the batch, and a sparse map that names the type of every value that is not a string. Nullable
+//! low-cardinality texts go as a dictionary: of plain ones ClickHouse 26.5 stores each NULL as ''.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringArray, StructArray, UInt8Array};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::compute::filter;
+use arrow::compute::{cast, filter};
 use arrow::datatypes::{DataType, Field, Fields, Schema, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
@@ -46,12 +47,31 @@ fn to_clickhouse(batch: &TableBatch) -> Result<RecordBatch, ArrowError> {
                 fields.push(Field::new(name, part.data_type().clone(), false));
                 arrays.push(Arc::new(part));
             }
-        } else {
-            fields.push(column.arrow_field());
-            arrays.push(Arc::clone(array));
+            continue;
         }
+        if column.kind == ColumnType::Uuid {
+            check_uuids(column.name.as_str(), array.as_string::<i32>())?;
+        }
+        let (field, array) = if column.kind == ColumnType::LowCardinalityText && column.holds_null() {
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            (Field::new(column.name.as_str(), dictionary.clone(), true), cast(array, &dictionary)?)
+        } else {
+            (column.arrow_field(), Arc::clone(array))
+        };
+        fields.push(field);
+        arrays.push(array);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+/// ClickHouse makes NULL of a text that is no UUID, without a word.
+fn check_uuids(column: &str, values: &StringArray) -> Result<(), ArrowError> {
+    for (row, value) in values.iter().enumerate() {
+        if let Some(Err(error)) = value.map(uuid::Uuid::try_parse) {
+            return Err(ArrowError::InvalidArgumentError(format!("column {column:?}, row {row}: {error}")));
+        }
+    }
+    Ok(())
 }
 
 /// Key to text.

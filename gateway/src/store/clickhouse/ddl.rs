@@ -5,7 +5,7 @@
 //!
 //! | table | becomes |
 //! |---|---|
-//! | with a time column | `MergeTree`, a partition per day |
+//! | with a time column | `MergeTree`, a partition per day (`toDate32`, since `toDate` knows 1970 to 2149 only) |
 //! | with a key | `ReplacingMergeTree` ordered by the key; of two rows with one key the one inserted later stays |
 //!
 //! An attributes column becomes a `Map` of the values' texts, a sparse `NAME_types` map that holds the type of every
@@ -18,6 +18,9 @@ use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
 /// loss, and parts leave as a whole.
 const SETTINGS: &str = "non_replicated_deduplication_window = 10000, fsync_after_insert = 1, \
                         fsync_part_directory = 1, ttl_only_drop_parts = 1";
+
+/// Records that are no older than this are never from before 1970.
+const FIFTY_YEARS_SECONDS: u64 = 50 * 365 * 86_400;
 
 /// A column as ClickHouse knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,12 +125,14 @@ fn layout(table: &TableDef) -> (&'static str, String, String) {
         return ("MergeTree", String::new(), String::new());
     };
     let time = &time.name;
-    let order = if table.spec.kind == TableKind::Logs && has_text(table, "app") {
+    // `toStartOfFiveMinutes` knows no time before 1970: rows of such a table would be there and not be found.
+    let since_1970 = table.accepted_window().past_seconds <= FIFTY_YEARS_SECONDS;
+    let order = if table.spec.kind == TableKind::Logs && has_text(table, "app") && since_1970 {
         format!("toStartOfFiveMinutes(`{time}`), `app`, `{time}`")
     } else {
         format!("`{time}`")
     };
-    ("MergeTree", format!("PARTITION BY toDate(`{time}`)\n"), order)
+    ("MergeTree", format!("PARTITION BY toDate32(`{time}`)\n"), order)
 }
 
 fn indexes(table: &TableDef) -> Vec<String> {

@@ -7,6 +7,9 @@ use crate::store::StoreError;
 
 const STORE: &str = "timescale";
 
+/// Functions that are missing when the extension is.
+const MADE_BY_TIMESCALE: [&str; 4] = ["by_range", "by_hash", "create_hypertable", "add_dimension"];
+
 /// The text of an error with its causes, since `tokio_postgres` keeps the server's words in the cause.
 fn text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -52,6 +55,12 @@ pub(crate) fn from_postgres(error: &tokio_postgres::Error) -> StoreError {
     let Some(state) = error.code() else {
         return StoreError::Unavailable { store: STORE, reason };
     };
+    if *state == SqlState::UNDEFINED_FUNCTION && MADE_BY_TIMESCALE.iter().any(|name| reason.contains(name)) {
+        return schema_error(format!(
+            "this database has no timescaledb extension ({reason}): install TimescaleDB on the server, add it to \
+             shared_preload_libraries, and run CREATE EXTENSION timescaledb as a superuser"
+        ));
+    }
     let class = state.code().get(..2).unwrap_or_default();
     match class {
         // 40 rollback, 53 resources, 55 object in use, 25 read-only.

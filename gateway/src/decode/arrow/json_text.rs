@@ -1,0 +1,100 @@
+//! JSON text from a sender in, canonical JSON and attribute entries out.
+
+use serde_json::Value;
+
+use crate::decode::AttributesColumn;
+use crate::registry::ValueType;
+use crate::registry::attributes::{write_double, write_json_key, write_json_string, write_json_value};
+
+/// Parses one JSON document; `depth` is how deep it may be nested. The error is a reason.
+pub(super) fn parse(text: &str, depth: usize) -> Result<Value, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
+    if nested_within(&value, depth) { Ok(value) } else { Err(format!("is nested more than {depth} deep")) }
+}
+
+fn nested_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) if depth == 0 => false,
+        Value::Array(values) => values.iter().all(|value| nested_within(value, depth - 1)),
+        Value::Object(values) => values.values().all(|value| nested_within(value, depth - 1)),
+        _ => true,
+    }
+}
+
+/// What to do with keys that begin with `$`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DollarKeys {
+    /// They are a sender's own and get a second `$`.
+    Escape,
+    /// The JSON is canonical already: they mean something.
+    Keep,
+}
+
+/// Appends `value` as canonical JSON.
+pub(super) fn write(out: &mut String, value: &Value, keys: DollarKeys) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::Number(number) => write_number(out, number),
+        Value::String(text) => write_json_string(out, text),
+        Value::Array(values) => {
+            out.push('[');
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(out, value, keys);
+            }
+            out.push(']');
+        }
+        Value::Object(values) => {
+            out.push('{');
+            for (at, (key, value)) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                match keys {
+                    DollarKeys::Escape => write_json_key(out, key),
+                    DollarKeys::Keep => write_json_string(out, key),
+                }
+                out.push(':');
+                write(out, value, keys);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// Integers of 64 bits stay integers, all other numbers are doubles.
+fn write_number(out: &mut String, number: &serde_json::Number) {
+    match number.as_i64() {
+        Some(value) => out.push_str(itoa::Buffer::new().format(value)),
+        None => write_json_double(out, number.as_f64().unwrap_or(f64::NAN)),
+    }
+}
+
+/// Appends a double as canonical JSON.
+pub(super) fn write_json_double(out: &mut String, value: f64) {
+    let mut text = String::new();
+    write_double(&mut text, value);
+    write_json_value(out, &text, ValueType::Double);
+}
+
+/// Adds one entry of a sender's own JSON.
+pub(super) fn push(attributes: &mut AttributesColumn, key: &str, value: &Value) {
+    match value {
+        Value::Null => attributes.push(key, "", ValueType::Empty),
+        Value::Bool(value) => attributes.push_bool(key, *value),
+        Value::Number(number) => match number.as_i64() {
+            Some(value) => attributes.push_int(key, value),
+            None => attributes.push_double(key, number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => attributes.push_str(key, text),
+        Value::Array(_) | Value::Object(_) => {
+            let mut text = String::new();
+            write(&mut text, value, DollarKeys::Escape);
+            let kind = if value.is_array() { ValueType::Array } else { ValueType::Map };
+            attributes.push(key, &text, kind);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `tidewell.v1`, the gateway's own gRPC protocol: a `WriteRequest` in, rows of one table out.
+//!
+//! The messages are read from the wire without building a tree, so that memory follows what was sent and one bad
+//! record is told from its neighbours. [`records`] goes through a message by a plan, [`signals`] has the plans of log
+//! records, samples and spans, [`rows`] writes rows of any table.
+
+mod records;
+mod rows;
+mod signals;
+mod span_parts;
+
+use super::wire::{Merged, Reader};
+use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord};
+use crate::decode::rules::MAX_VALUE_BYTES;
+
+/// What a `WriteRequest` says besides its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The number of the `AckLevel` that is asked for; 0 for none.
+    pub ack: i32,
+    /// The sender's name for the request; empty for none.
+    pub idempotency_key: String,
+}
+
+/// What a `WriteStreamRequest` holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamItem {
+    /// The sender's number for the batch.
+    pub offset: Option<i64>,
+    /// The `WriteRequest`.
+    pub batch: Vec<u8>,
+}
+
+/// Takes a `WriteStreamRequest` apart.
+pub fn stream_item(body: &[u8]) -> Result<StreamItem, DecodeError> {
+    let mut item = StreamItem::default();
+    let mut batch = Merged::default();
+    read(body, |field| {
+        match field.number {
+            1 => item.offset = Some(field.varint("offset")?.cast_signed()),
+            2 => batch.push(field.bytes("batch")?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    item.batch = batch.get().unwrap_or_default().to_vec();
+    Ok(item)
+}
+
+/// Reads what a `WriteRequest` says besides its records.
+pub fn envelope(body: &[u8]) -> Result<Envelope, DecodeError> {
+    let mut envelope = Envelope::default();
+    read(body, |field| {
+        match field.number {
+            5 => envelope.ack = field.int32("ack")?,
+            6 => field.text("idempotency_key")?.clone_into(&mut envelope.idempotency_key),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(envelope)
+}
+
+/// Decodes a `WriteRequest`. No records at all are an empty success.
+pub fn write_request(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
+    let mut kind = 0;
+    let mut records = Merged::default();
+    read(body, |field| {
+        if let 1..=4 = field.number {
+            // Of a `oneof` the last one counts; parts of the same one are merged.
+            if field.number != kind {
+                records = Merged::default();
+            }
+            kind = field.number;
+            records.push(field.bytes("records")?);
+        }
+        Ok(())
+    })?;
+    let Some(message) = records.get() else { return Ok(Decoded::default()) };
+    match kind {
+        1 => signals::logs(message, context),
+        2 => signals::metrics(message, context),
+        3 => signals::spans(message, context),
+        _ => rows::rows(message, context),
+    }
+}
+
+/// Goes through the fields of a message that the whole request depends on.
+fn read<'a>(
+    message: &'a [u8],
+    mut take: impl FnMut(super::wire::Field<'a>) -> Result<(), FieldError>,
+) -> Result<(), DecodeError> {
+    let malformed = |error: FieldError| DecodeError::Malformed(format!("the request {}", error.reason));
+    let mut reader = Reader::new(message);
+    while let Some(field) = reader.field().map_err(|broken| malformed(broken.into()))? {
+        take(field).map_err(malformed)?;
+    }
+    Ok(())
+}
+
+/// Counts records and keeps the refused ones.
+struct Outcome<'c> {
+    context: &'c DecodeContext<'c>,
+    table: String,
+    content_type: &'static str,
+    decoded: Decoded,
+    records: usize,
+}
+
+impl<'c> Outcome<'c> {
+    fn new(context: &'c DecodeContext<'c>, table: &str, content_type: &'static str) -> Self {
+        Self { context, table: table.to_owned(), content_type, decoded: Decoded::default(), records: 0 }
+    }
+
+    /// One more record: it became a row, or is refused with its bytes kept.
+    fn record(&mut self, bytes: &[u8], result: Result<(), FieldError>) -> Result<(), DecodeError> {
+        let index = self.records;
+        self.records += 1;
+        if self.records > self.context.limits.records {
+            return Err(DecodeError::TooLarge(format!(
+                "the request has more than {} records: send smaller requests",
+                self.context.limits.records
+            )));
+        }
+        let Err(error) = result else {
+            self.decoded.accepted += 1;
+            return Ok(());
+        };
+        self.decoded.rejected.push(RejectedRecord {
+            index,
+            table: self.table.clone(),
+            error,
+            payload: bytes.get(..MAX_VALUE_BYTES).unwrap_or(bytes).to_vec(),
+            content_type: self.content_type,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

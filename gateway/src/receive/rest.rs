@@ -1,0 +1,216 @@
+//! REST: `POST /write/metrics`, `/write/logs`, `/write/traces` and `/write/{table}`.
+//!
+//! In: JSON, NDJSON, an Arrow IPC stream or lines of text, see [`super::media_type`]; compressed or not, see
+//! [`super::body`]. Out: 200 when anything was accepted or there was nothing to accept, else 400, with
+//!
+//! ```json
+//! {"accepted":2,"rejected":1,"ack":"stored","errors":[{"index":1,"field":"ts","reason":".."}],"warnings":[]}
+//! ```
+//!
+//! `errors` lists the first 100; all are in `dead_letters`. With `?strict` one bad record refuses the request, and
+//! nothing of it is stored or kept. Refusals of whole requests have the shape of [`super::http_answer`].
+//!
+//! `HEAD` and `GET` on these addresses answer 200 when a write would be taken: Vector's health check wants exactly
+//! that.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::Shared;
+use super::body::{self, ReceivedBody};
+use super::http_answer::Json;
+use super::media_type::BodyFormat;
+use crate::decode::{DecodeContext, DecodeError, Decoded, json, lines};
+use crate::ingest::{ACK_HEADER, AckLevel, BadRecords, Caller, Protocol, Readiness, Receipt, RecordError};
+use crate::registry::{TableKind, builtin};
+use crate::rejection::Rejection;
+
+const ALLOW: &str = "GET, HEAD, POST";
+
+/// Tables that only the gateway itself writes.
+const OWN_TABLES: [&str; 1] = [builtin::DEAD_LETTERS];
+
+/// The addresses of this protocol.
+pub fn routes() -> Router<Shared> {
+    Router::new().route(
+        "/write/{table}",
+        get(probe).post(write).fallback(|| async { Rejection::MethodNotAllowed { allow: ALLOW } }),
+    )
+}
+
+/// What became of a request, as its sender reads it.
+#[derive(Debug, Serialize)]
+struct WriteAnswer {
+    accepted: usize,
+    rejected: usize,
+    ack: &'static str,
+    errors: Vec<RecordError>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// The last part of the address.
+type TableName = Result<Path<String>, PathRejection>;
+
+/// Parameters in the address.
+type Parameters = Vec<(String, String)>;
+
+async fn probe(State(shared): State<Shared>, name: TableName) -> Result<Response, Rejection> {
+    let name = table_name(name)?;
+    let table = writable_table(&name)?;
+    table_kind(&shared, table)?;
+    match shared.ingest.readiness() {
+        Readiness::Ready => Ok(Json(StatusCode::OK, serde_json::json!({"table": table})).into_response()),
+        Readiness::Starting => {
+            Err(Rejection::unavailable("the gateway is starting: its stores are not ready yet"))
+        }
+        Readiness::Stopping => Err(Rejection::unavailable("the gateway is shutting down")),
+    }
+}
+
+async fn write(
+    State(shared): State<Shared>,
+    name: TableName,
+    Query(parameters): Query<Parameters>,
+    request: Request,
+) -> Response {
+    let caller = Caller::anonymous(Protocol::Rest);
+    let started = Instant::now();
+    let prepared = prepare(&shared, name, &parameters, request).await;
+    let (write, body) = match prepared {
+        Ok(prepared) => prepared,
+        Err(rejection) => return refuse(&shared, &caller, rejection, started.elapsed()),
+    };
+    let ReceivedBody { bytes, memory, .. } = body;
+    let size = bytes.len();
+    // From here on the bytes are on the account of `receive_with`.
+    drop(memory);
+    let bad_records = write.bad_records;
+    let received =
+        shared.ingest.receive_with(&caller, size, bad_records, move |context| write.decode(&bytes, context));
+    match received.await {
+        Ok(receipt) => answer(receipt),
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+/// Counts a request that was refused before it could be decoded, which [`crate::ingest`] does for the others.
+fn refuse(shared: &Shared, caller: &Caller, rejection: Rejection, elapsed: Duration) -> Response {
+    let result = Err(rejection);
+    shared.metrics.request(caller.protocol, &result, 0, elapsed);
+    match result {
+        Err(rejection) => rejection.into_response(),
+        Ok(receipt) => answer(receipt),
+    }
+}
+
+/// How a body is to be read.
+struct Write {
+    table: String,
+    format: BodyFormat,
+    bad_records: BadRecords,
+}
+
+async fn prepare(
+    shared: &Shared,
+    name: TableName,
+    parameters: &Parameters,
+    request: Request,
+) -> Result<(Write, ReceivedBody), Rejection> {
+    let name = table_name(name)?;
+    let table = writable_table(&name)?.to_owned();
+    let bad_records = bad_records(parameters)?;
+    check_ack(request.headers())?;
+    // Before the body is read: a table that does not exist is told without it.
+    let kind = table_kind(shared, &table)?;
+    let (parts, body) = request.into_parts();
+    let body = body::read(body, &parts.headers, &shared.body_limits()).await?;
+    let format = BodyFormat::of(&parts.headers, &body.bytes)?;
+    if format == BodyFormat::Text && kind != TableKind::Logs {
+        let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");
+        return Err(Rejection::UnsupportedMediaType(reason));
+    }
+    Ok((Write { table, format, bad_records }, body))
+}
+
+impl Write {
+    fn decode(&self, bytes: &bytes::Bytes, context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
+        match self.format {
+            BodyFormat::Json(framing) => json::records(bytes, framing, &self.table, context),
+            BodyFormat::Text => lines::records(bytes, &self.table, context),
+            BodyFormat::Arrow => Err(DecodeError::Malformed("an Arrow IPC stream".to_owned())),
+        }
+    }
+}
+
+fn table_name(name: TableName) -> Result<String, Rejection> {
+    name.map(|Path(name)| name).map_err(|error| Rejection::Malformed(error.body_text()))
+}
+
+fn table_kind(shared: &Shared, table: &str) -> Result<TableKind, Rejection> {
+    let tenant = Caller::anonymous(Protocol::Rest).tenant;
+    match shared.ingest.tables().table(&tenant, table) {
+        Some(table) => Ok(table.spec.kind),
+        None => Err(DecodeError::NoTable(table.to_owned()).into()),
+    }
+}
+
+/// The table that an address means: the three signals have short names.
+fn writable_table(name: &str) -> Result<&str, Rejection> {
+    let table = match name {
+        "metrics" => builtin::METRICS_EVENTS,
+        "logs" => builtin::LOGS_EVENTS,
+        "traces" => builtin::TRACES_SPANS,
+        other => other,
+    };
+    if OWN_TABLES.contains(&table) {
+        return Err(Rejection::Forbidden(format!("table {table:?} is written by the gateway itself")));
+    }
+    Ok(table)
+}
+
+fn bad_records(parameters: &Parameters) -> Result<BadRecords, Rejection> {
+    let mut bad_records = BadRecords::KeepApart;
+    for (name, value) in parameters {
+        bad_records = match (name.as_str(), value.as_str()) {
+            ("strict", "" | "true" | "1") => BadRecords::RefuseAll,
+            ("strict", "false" | "0") => BadRecords::KeepApart,
+            ("strict", _) => {
+                return Err(Rejection::Malformed(format!("strict={value:?}: leave the value out")));
+            }
+            _ => {
+                return Err(Rejection::Malformed(format!(
+                    "parameter {name:?} is unknown: only strict is known"
+                )));
+            }
+        };
+    }
+    Ok(bad_records)
+}
+
+/// Every answer is given at the level `stored`, which is as good as `durable`.
+fn check_ack(headers: &HeaderMap) -> Result<(), Rejection> {
+    match headers.get(ACK_HEADER).map(HeaderValue::as_bytes) {
+        None | Some(b"stored" | b"durable") => Ok(()),
+        Some(other) => Err(Rejection::Malformed(format!(
+            "{ACK_HEADER}: {:?} is unknown: ask for durable or stored",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+fn answer(receipt: Receipt) -> Response {
+    let Receipt { accepted, rejected, errors, ack, warnings } = receipt;
+    let status = if accepted > 0 || rejected == 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let body = WriteAnswer { accepted, rejected, ack: ack.name(), errors, warnings };
+    let mut response = Json(status, body).into_response();
+    response.headers_mut().insert(ACK_HEADER, HeaderValue::from_static(AckLevel::name(ack)));
+    response
+}
