@@ -15,7 +15,7 @@ at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort --version-sort | head -n 1)
 
 if command -v apt-get >/dev/null; then
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
-    command -v npm >/dev/null || packages+=(npm)
+    { command -v node && command -v npm; } >/dev/null || packages+=(nodejs npm)
     command -v curl >/dev/null || packages+=(curl ca-certificates)
     # A Python without ensurepip makes no virtual environment: Debian packages it apart.
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
