@@ -15,7 +15,7 @@ at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort --version-sort | head -n 1)
 
 if command -v apt-get >/dev/null; then
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
-    command -v npm >/dev/null || packages+=(npm)
+    { command -v node && command -v npm; } >/dev/null || packages+=(nodejs npm)
     command -v curl >/dev/null || packages+=(curl ca-certificates)
     # A Python without ensurepip makes no virtual environment: Debian packages it apart.
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
@@ -29,7 +29,9 @@ elif ((${#packages[@]})); then
     echo "installing with apt: ${packages[*]}"
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
-    if { apt-get update && apt-get install --yes --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+    # Some lines of the many, as a sign of life.
+    if { apt-get update && apt-get install --yes --no-install-recommends "${packages[@]}"; } 2>&1 | tee "$log" |
+        awk '/^(Get:|Setting up)/ && ++lines % 20 == 0 { print "  " $0; fflush() }'; then
         rm "$log"
     else
         tail -n 5 "$log" >&2

@@ -122,7 +122,11 @@ impl Daemon {
             if self.wait_for_end(&running.identity, *patience)? {
                 return self.forget();
             }
-            say(self.name, format_args!("still there {} s after {signal:?}", patience.as_secs()));
+            let pid = running.identity.pid;
+            say(
+                self.name,
+                format_args!("process {pid} goes on {:.1} s after the signal", patience.as_secs_f64()),
+            );
         }
         bail!("{} (process {}) cannot be stopped", self.name, running.identity.pid)
     }

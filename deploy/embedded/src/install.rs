@@ -58,8 +58,8 @@ pub(crate) fn run(store: &str, command: &mut Command, log: &Path) -> Result<()> 
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
         if Instant::now() >= next_word {
-            let line = last_lines.back().map_or("..", String::as_str);
-            say(store, format_args!("  {:>3} s  {name}: {line}", started.elapsed().as_secs()));
+            let line = last_lines.back().map_or(name.as_str(), String::as_str);
+            say(store, format_args!("  {:>3} s  {line}", started.elapsed().as_secs()));
             next_word = Instant::now() + SIGN_OF_LIFE;
         }
     }

@@ -1,118 +1,24 @@
-//! The program as people run it, with a TimescaleDB of its own in a temporary folder.
-//!
-//! Needs root, and installs TimescaleDB into the tools folder when it is not there yet.
-
-#![allow(clippy::unwrap_used, reason = "a step that fails ends the test")]
+//! TimescaleDB alone: starting, stopping, kills and what can be in the way.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio_postgres::NoTls;
 
-/// A data folder on a free port; whatever still runs there is stopped at the end.
-struct Stores {
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Stores {
-    fn new() -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), port: free.local_addr().unwrap().port() }
-    }
-
-    fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidewell-embedded"));
-        command.arg(name).args(["--only", "timescale", "--timescale-port", &self.port.to_string()]);
-        command.arg("--data-dir").arg(self.folder.path());
-        command
-    }
-
-    fn output(&self, name: &str) -> Output {
-        self.command(name).output().unwrap()
-    }
-
-    fn up(&self) {
-        let output = self.output("up");
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        let address = format!("timescale   postgres://tidewell@127.0.0.1:{0}/tidewell\n", self.port);
-        assert_eq!(text(&output.stdout), address);
-    }
-
-    fn status(&self) -> (Option<i32>, Value) {
-        let output = self.command("status").arg("--json").output().unwrap();
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        (output.status.code(), status[0].clone())
-    }
-
-    fn pid(&self) -> i32 {
-        i32::try_from(self.status().1["pid"].as_i64().unwrap()).unwrap()
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.folder.path().join("timescale.pid")
-    }
-
-    fn query(&self, query: &str) -> Vec<String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let url = format!("postgres://tidewell@127.0.0.1:{}/tidewell", self.port);
-            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-            tokio::spawn(connection);
-            let messages = client.simple_query(query).await.unwrap();
-            let value = |message: tokio_postgres::SimpleQueryMessage| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                _ => None,
-            };
-            messages.into_iter().filter_map(value).collect()
-        })
-    }
-}
-
-impl Drop for Stores {
-    fn drop(&mut self) {
-        self.output("down");
-    }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-fn kill(pid: i32) {
-    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while runs(pid) {
-        assert!(Instant::now() < deadline, "process {pid} outlives SIGKILL");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Whether a process is there and not merely waiting to be reaped.
-fn runs(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
-}
-
-fn mounts_below(folder: &Path) -> usize {
-    let folder = folder.to_str().unwrap().to_owned();
-    fs::read_to_string("/proc/mounts").unwrap().lines().filter(|line| line.contains(&folder)).count()
-}
+use crate::harness::{Stores, kill, mounts_below, runs, text};
 
 #[test]
 fn starts_stops_and_survives_being_killed() {
     // Scenario: a new data folder is brought up, written to, killed with a query running, brought up again, stopped.
     // Guarantees: committed rows survive; `up` and `down` may be repeated; a kill needs no repair; nothing stays
     // mounted and no process stays behind.
-    let stores = Stores::new();
+    let stores = Stores::timescale();
     assert_eq!(stores.status().0, Some(3));
     stores.up();
     let (code, status) = stores.status();
-    assert_eq!((code, status["state"].as_str()), (Some(0), Some("running")), "{status}");
+    assert_eq!((code, status[0]["state"].as_str()), (Some(0), Some("running")), "{status}");
     let first = stores.pid();
     stores.up();
     assert_eq!(stores.pid(), first, "a running store is reused");
@@ -146,7 +52,7 @@ fn starts_stops_and_survives_being_killed() {
     }
     kill(first);
     let (code, status) = stores.status();
-    assert_eq!((code, status["state"].as_str()), (Some(3), Some("stopped")), "{status}");
+    assert_eq!((code, status[0]["state"].as_str()), (Some(3), Some("stopped")), "{status}");
     stores.up();
     long_query.join().unwrap();
     let second = stores.pid();
@@ -164,12 +70,12 @@ fn starts_stops_and_survives_being_killed() {
 fn stale_and_lost_pid_files_do_no_harm() {
     // Scenario: the pid file names a stranger, as after a reboot; then it is removed while the store runs.
     // Guarantees: the stranger is never signalled; a running store without a pid file is found again, not doubled.
-    let stores = Stores::new();
+    let stores = Stores::timescale();
     let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let stale = format!("{}\n1\n{boot}{}\n", stranger.id(), stores.port);
     fs::write(stores.pid_file(), &stale).unwrap();
-    assert_eq!(stores.status().1["state"], "stopped");
+    assert_eq!(stores.status().1[0]["state"], "stopped");
     assert!(stores.output("down").status.success());
     assert!(stranger.try_wait().unwrap().is_none(), "`down` ended a process of somebody else");
     fs::write(stores.pid_file(), &stale).unwrap();
@@ -196,7 +102,7 @@ fn stale_and_lost_pid_files_do_no_harm() {
 fn concurrent_starts_make_one_store() {
     // Scenario: four starts of a new data folder at the same moment.
     // Guarantees: they wait for each other, all succeed, and one store runs.
-    let stores = Stores::new();
+    let stores = Stores::timescale();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| stores.up());
@@ -210,7 +116,7 @@ fn concurrent_starts_make_one_store() {
 fn a_taken_port_is_named_with_its_owner_and_setting() {
     // Scenario: another process listens on the store's port.
     // Guarantees: the start fails at once and says who has the port and how to choose another one.
-    let mut stores = Stores::new();
+    let mut stores = Stores::timescale();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     stores.port = listener.local_addr().unwrap().port();
     let output = stores.output("up");
@@ -225,7 +131,7 @@ fn a_taken_port_is_named_with_its_owner_and_setting() {
 fn test_databases_can_be_copied_from_the_template() {
     // Scenario: databases are created from `template_timescaledb`, as tests do, several at once.
     // Guarantees: each has the extension and takes a hypertable.
-    let stores = Stores::new();
+    let stores = Stores::timescale();
     stores.up();
     for name in ["one", "two", "three"] {
         stores.query(&format!("CREATE DATABASE {name} TEMPLATE template_timescaledb"));
@@ -243,7 +149,7 @@ fn test_databases_can_be_copied_from_the_template() {
 fn run_stops_what_it_started() {
     // Scenario: `run` in the foreground, ended by Ctrl-C.
     // Guarantees: it answers while it runs, ends with success, and leaves nothing running.
-    let stores = Stores::new();
+    let stores = Stores::timescale();
     let mut run = stores.command("run").spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
     while stores.status().0 != Some(0) {
