@@ -9,6 +9,8 @@
 
 pub mod clickhouse;
 pub mod migrate;
+#[cfg(test)]
+mod sample;
 pub mod timescale;
 
 use async_trait::async_trait;

@@ -150,3 +150,48 @@ fn has_text(table: &TableDef, name: &str) -> bool {
             && matches!(column.kind, ColumnType::Text | ColumnType::LowCardinalityText)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{StoreKind, Tenant, builtin};
+
+    fn table(json: serde_json::Value) -> TableDef {
+        TableDef::from_spec(Tenant::default(), serde_json::from_value(json).unwrap(), 1).unwrap()
+    }
+
+    #[test]
+    fn built_in_tables() {
+        let tables = builtin::tables(&Tenant::default()).unwrap();
+        for table in tables.iter().filter(|table| table.store() == StoreKind::ClickHouse) {
+            insta::assert_snapshot!(table.name().to_string(), create(table));
+        }
+    }
+
+    #[test]
+    fn a_table_of_every_type() {
+        let table = crate::store::sample::every_type(StoreKind::ClickHouse);
+        insta::assert_snapshot!("every_type", create(&table));
+        let added: Vec<String> = columns(&table).iter().map(|column| add_column(&table, column)).collect();
+        insta::assert_snapshot!("every_type_added", added.join(";\n"));
+    }
+
+    #[test]
+    fn a_table_with_a_key() {
+        let keyed = table(serde_json::json!({
+            "table_name": "keyed", "store": "clickhouse", "key": ["k"],
+            "columns": [{"name": "k", "type": "text", "nullable": false}, {"name": "v", "type": "double"}],
+        }));
+        insta::assert_snapshot!("keyed", create(&keyed));
+    }
+
+    #[test]
+    fn logs_that_may_be_older_than_1970_are_ordered_by_time_alone() {
+        let archive = table(serde_json::json!({
+            "table_name": "archive", "store": "clickhouse", "kind": "logs",
+            "accept_past_seconds": 100u64 * 366 * 86_400,
+            "columns": [{"name": "time", "type": "timestamp"}, {"name": "app", "type": "text", "nullable": false}],
+        }));
+        assert!(create(&archive).contains("ORDER BY (`time`)"));
+    }
+}

@@ -154,3 +154,38 @@ fn indexes(table: &TableDef) -> Vec<String> {
     }
     statements
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{StoreKind, Tenant, builtin};
+
+    fn statements(table: &TableDef) -> String {
+        let grants = grants(table).into_iter().map(|(_, _, statement)| statement);
+        create(table).into_iter().chain(grants).collect::<Vec<_>>().join(";\n\n")
+    }
+
+    #[test]
+    fn built_in_tables() {
+        let tables = builtin::tables(&Tenant::default()).unwrap();
+        for table in tables.iter().filter(|table| table.store() == StoreKind::Timescale) {
+            insta::assert_snapshot!(table.name().to_string(), statements(table));
+        }
+    }
+
+    #[test]
+    fn a_table_of_every_type() {
+        let table = crate::store::sample::every_type(StoreKind::Timescale);
+        insta::assert_snapshot!("every_type", statements(&table));
+        let added: Vec<String> = columns(&table).iter().map(|column| add_column(&table, column)).collect();
+        insta::assert_snapshot!("every_type_added", added.join(";\n"));
+    }
+
+    #[test]
+    fn the_smallest_registration() {
+        let json = r#"{"table_name":"t","columns":[{"name":"time","type":"timestamp"},
+            {"name":"value","type":"double"},{"name":"labels","type":"jsonb"}]}"#;
+        let table = TableDef::from_spec(Tenant::default(), serde_json::from_str(json).unwrap(), 1).unwrap();
+        insta::assert_snapshot!("registered", statements(&table));
+    }
+}

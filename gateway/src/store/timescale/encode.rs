@@ -323,3 +323,6 @@ fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
 fn length(bytes: usize) -> Result<i32, String> {
     i32::try_from(bytes).map_err(|_| format!("has {bytes} bytes, more than Postgres can take"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,15 +21,16 @@ use crate::store::StoreError;
 const MAX_REMEMBERED: usize = 100_000;
 /// How long a row is taken to be in its table, where another gateway or a person may change it.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
-/// The column that says when a row changed.
-const UPDATED_AT: &str = "updated_at";
+/// The column that says when a row changed, with its companion.
+const UPDATED_AT: [&str; 2] = ["updated_at", "updated_at_nanos"];
 
 type Hash = [u8; 16];
 
 /// The rows of keyed tables that were written lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Remembered {
     rows: HashMap<Hash, (Hash, Instant)>,
+    max_rows: usize,
 }
 
 /// The rows of a batch that must be written.
@@ -52,7 +53,7 @@ impl Remembered {
             let mut content = Sha256::new();
             for (field, column) in columns.iter().enumerate() {
                 let is_key = batch.table().spec.key.iter().any(|key| key.as_str() == column.name);
-                if !is_key && column.name.starts_with(UPDATED_AT) {
+                if !is_key && UPDATED_AT.contains(&column.name.as_str()) {
                     continue;
                 }
                 scratch.clear();
@@ -77,11 +78,11 @@ impl Remembered {
 
     /// Notes that these rows are committed.
     pub(super) fn committed(&mut self, pending: Pending, now: Instant) {
-        if self.rows.len() + pending.hashes.len() > MAX_REMEMBERED {
+        if self.rows.len() + pending.hashes.len() > self.max_rows {
             self.rows.clear();
         }
         self.rows.extend(
-            pending.hashes.into_iter().take(MAX_REMEMBERED).map(|(key, content)| (key, (content, now))),
+            pending.hashes.into_iter().take(self.max_rows).map(|(key, content)| (key, (content, now))),
         );
     }
 }
@@ -130,6 +131,14 @@ fn replace_statement(table: &TableDef, staging: &str) -> String {
     )
 }
 
+// === impl Remembered ===
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self { rows: HashMap::new(), max_rows: MAX_REMEMBERED }
+    }
+}
+
 fn hasher(table: &TableDef) -> Sha256 {
     let mut hasher = Sha256::new();
     hasher.update(table.tenant.as_str());
@@ -145,4 +154,79 @@ fn short(hasher: Sha256) -> Hash {
         *place = byte;
     }
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decode::{DecodeContext, DecodeLimits, TableBuilder};
+    use crate::registry::{Snapshot, Tenant};
+
+    fn table() -> Arc<TableDef> {
+        let spec = serde_json::json!({
+            "table_name": "units", "key": ["metric"],
+            "columns": [{"name": "metric", "type": "text", "nullable": false}, {"name": "unit", "type": "text"},
+                        {"name": "updated_at", "type": "timestamp_ns"}],
+        });
+        Arc::new(TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1).unwrap())
+    }
+
+    fn batch(rows: &[(&str, Option<&str>, i64)]) -> TableBatch {
+        let (tables, tenant, limits) = (Snapshot::default(), Tenant::default(), DecodeLimits::default());
+        let context = DecodeContext { tables: &tables, tenant: &tenant, now_nanos: 0, limits };
+        let mut built = TableBuilder::new(table(), &context);
+        for (metric, unit, updated_at) in rows {
+            built.set_text(0, metric).unwrap();
+            if let Some(unit) = unit {
+                built.set_text(1, unit).unwrap();
+            }
+            built.set_time(2, *updated_at).unwrap();
+            built.end_row().unwrap();
+        }
+        built.finish().unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_last_row_of_a_key_counts() {
+        let rows = batch(&[("a", Some("s"), 1), ("b", Some("s"), 1), ("a", Some("ms"), 1)]);
+        let pending = Remembered::default().pending(&rows, Instant::now()).unwrap();
+        assert_eq!(pending.rows, [1, 2]);
+    }
+
+    #[test]
+    fn rows_are_pending_until_committed_and_again_when_they_change_or_time_has_passed() {
+        let mut remembered = Remembered::default();
+        let now = Instant::now();
+        let rows = batch(&[("a", Some("s"), 1), ("b", None, 1)]);
+        let pending = remembered.pending(&rows, now).unwrap();
+        assert_eq!(remembered.pending(&rows, now).unwrap(), pending, "not committed yet");
+        remembered.committed(pending, now);
+
+        let same = batch(&[("a", Some("s"), 2_001), ("b", None, 2_001)]);
+        assert!(remembered.pending(&same, now).unwrap().rows.is_empty(), "only updated_at differs");
+        let changed = batch(&[("a", Some("s"), 2), ("b", Some(""), 2)]);
+        assert_eq!(remembered.pending(&changed, now).unwrap().rows, [1], "empty is not NULL");
+        assert_eq!(remembered.pending(&same, now + REMEMBERED_FOR).unwrap().rows, [0, 1]);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut remembered = Remembered { max_rows: 10, ..Remembered::default() };
+        let names: Vec<String> = (0..10).map(|at| at.to_string()).collect();
+        let rows: Vec<_> = names.iter().map(|name| (name.as_str(), None, 0)).collect();
+        for _ in 0..2 {
+            let pending = remembered.pending(&batch(&rows), Instant::now()).unwrap();
+            remembered.committed(pending, Instant::now());
+            let pending = remembered.pending(&batch(&[("one more", None, 0)]), Instant::now()).unwrap();
+            remembered.committed(pending, Instant::now());
+            assert!(remembered.rows.len() <= 10);
+        }
+    }
+
+    #[test]
+    fn the_statement_replaces_all_but_the_key_in_the_order_of_the_key() {
+        insta::assert_snapshot!(replace_statement(&table(), "\"staging\""), @r#"INSERT INTO "units" ("metric", "unit", "updated_at", "updated_at_nanos") SELECT "metric", "unit", "updated_at", "updated_at_nanos" FROM "staging" ORDER BY "metric" ON CONFLICT ("metric") DO UPDATE SET "unit" = excluded."unit", "updated_at" = excluded."updated_at", "updated_at_nanos" = excluded."updated_at_nanos""#);
+    }
 }

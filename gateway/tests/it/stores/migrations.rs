@@ -182,8 +182,8 @@ async fn the_printed_sql_makes_the_same_tables() {
     by_hand.postgres().await.batch_execute(timescale).await.unwrap();
     let clickhouse =
         clickhouse.replace("IF NOT EXISTS `tidewell`", &format!("IF NOT EXISTS `{}`", by_hand.name()));
-    let create = clickhouse.find("CREATE DATABASE").unwrap();
-    let (database, tables) = clickhouse[create..].split_once(";\n").unwrap();
+    let (_, statements) = clickhouse.split_once("\n\n").unwrap();
+    let (database, tables) = statements.split_once(";\n").unwrap();
     ClickHouse::new(&by_hand.config().clickhouse).unwrap().create_database().await.unwrap();
     assert!(database.contains(by_hand.name()));
     by_hand.clickhouse(tables.trim().trim_end_matches(';')).await;
