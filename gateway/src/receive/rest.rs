@@ -27,7 +27,7 @@ use super::Shared;
 use super::body::{self, ReceivedBody};
 use super::http_answer::Json;
 use super::media_type::BodyFormat;
-use crate::decode::{DecodeContext, DecodeError, Decoded, json, lines};
+use crate::decode::{DecodeContext, DecodeError, Decoded, arrow, json, lines};
 use crate::ingest::{ACK_HEADER, AckLevel, BadRecords, Caller, Protocol, Readiness, Receipt, RecordError};
 use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
@@ -145,7 +145,7 @@ impl Write {
         match self.format {
             BodyFormat::Json(framing) => json::records(bytes, framing, &self.table, context),
             BodyFormat::Text => lines::records(bytes, &self.table, context),
-            BodyFormat::Arrow => Err(DecodeError::Malformed("an Arrow IPC stream".to_owned())),
+            BodyFormat::Arrow => arrow::ipc_stream(bytes, &self.table, context),
         }
     }
 }

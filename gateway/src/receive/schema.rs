@@ -12,6 +12,7 @@
 //! contradicts the table that exists is answered with 409 and the compatible way.
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -80,7 +81,11 @@ async fn tables(State(shared): State<Shared>) -> Response {
     Json(StatusCode::OK, serde_json::json!({ "tables": tables })).into_response()
 }
 
-async fn table(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Response, Rejection> {
+async fn table(
+    State(shared): State<Shared>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Rejection> {
+    let Path(name) = name.map_err(|error| Rejection::Malformed(error.body_text()))?;
     let caller = Caller::anonymous(Protocol::Rest);
     match shared.ingest.tables().table(&caller.tenant, &name) {
         Some(table) => Ok(Json(StatusCode::OK, describe(table, None)).into_response()),

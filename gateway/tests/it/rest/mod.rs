@@ -1,5 +1,6 @@
 //! REST and the registry over HTTP, from the socket to the stores.
 
+mod arrow;
 mod bad_input;
 mod http;
 mod registry;
