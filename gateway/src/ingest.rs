@@ -193,6 +193,11 @@ impl Ingest {
         *self.readiness.borrow()
     }
 
+    /// Follows [`Ingest::readiness`].
+    pub fn watch_readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+
     /// Begins or ends to take requests.
     pub fn set_readiness(&self, readiness: Readiness) {
         self.readiness.send_replace(readiness);

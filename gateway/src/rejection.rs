@@ -233,6 +233,7 @@ impl From<DecodeError> for Rejection {
             DecodeError::Malformed(_) => Self::Malformed(text),
             DecodeError::TooLarge(_) => Self::TooLarge(text),
             DecodeError::NoTable(_) => Self::NotFound(text),
+            DecodeError::OwnTable(_) => Self::Forbidden(text),
             DecodeError::Internal(_) => Self::Internal(text),
         }
     }

@@ -24,7 +24,7 @@ mod wire;
 pub use attributes::AttributesColumn;
 pub use table_builder::TableBuilder;
 
-use crate::registry::{Snapshot, TableBatch, Tenant};
+use crate::registry::{Snapshot, TableBatch, TableDef, Tenant, builtin};
 
 /// What a decoder knows of the world.
 #[derive(Debug, Clone, Copy)]
@@ -113,12 +113,23 @@ pub enum DecodeError {
     /// There is no table with this name.
     #[error("there is no table {0:?}: register it with POST /schema/register")]
     NoTable(String),
+    /// The table is not one that callers write.
+    #[error("table {0:?} is written by the gateway itself")]
+    OwnTable(String),
     /// A mistake of ours.
     #[error("internal error while decoding: {0}")]
     Internal(String),
 }
 
 impl<'a> DecodeContext<'a> {
+    /// The tenant's table with the name that a sender gave, if it may write there.
+    pub fn writable_table(&self, name: &str) -> Result<&'a std::sync::Arc<TableDef>, DecodeError> {
+        if builtin::is_written_by_gateway(name) {
+            return Err(DecodeError::OwnTable(name.to_owned()));
+        }
+        self.tables.table(self.tenant, name).ok_or_else(|| DecodeError::NoTable(name.to_owned()))
+    }
+
     /// A builder for rows of the tenant's table `name`.
     pub fn builder(&self, name: &str) -> Result<TableBuilder, DecodeError> {
         match self.tables.table(self.tenant, name) {

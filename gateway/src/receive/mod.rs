@@ -6,7 +6,10 @@
 //! - [`body`] reads the bodies of all HTTP protocols, and nothing else does;
 //! - [`http_routes`] and [`grpc_routes`] put the protocols together.
 
+mod acks;
 pub mod body;
+pub mod grpc;
+pub mod health;
 pub mod http_answer;
 pub mod listen;
 pub mod media_type;
@@ -64,7 +67,43 @@ pub fn http_routes(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// All services of the gRPC port.
-pub fn grpc_routes(_shared: Shared) -> tonic::service::Routes {
-    tonic::service::Routes::default()
+/// The names that `grpc.health.v1` answers to.
+const GRPC_SERVICES: &[&str] = &[grpc::SERVICE];
+
+/// All services of the gRPC port, with server reflection of those that are described.
+pub fn grpc_routes(shared: Shared) -> tonic::service::Routes {
+    let mut routes = tonic::service::Routes::builder();
+    routes
+        .add_service(health::service(Shared::clone(&shared), GRPC_SERVICES))
+        .add_service(grpc::service(shared));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tidewell_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => {
+            routes.add_service(v1).add_service(v1alpha);
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "server reflection is off: the descriptors cannot be read");
+        }
+    }
+    let router = routes.routes().into_axum_router();
+    router.layer(axum::middleware::map_response(correct_code)).into()
+}
+
+/// Applies [`correct_tonic_code`](crate::rejection::correct_tonic_code) to statuses that tonic itself answers with.
+async fn correct_code(mut response: axum::response::Response) -> axum::response::Response {
+    let code = response
+        .headers()
+        .get(tonic::Status::GRPC_STATUS)
+        .map(|code| tonic::Code::from_bytes(code.as_bytes()));
+    if let Some(code) = code {
+        let corrected = crate::rejection::correct_tonic_code(code);
+        if corrected != code {
+            response.headers_mut().insert(tonic::Status::GRPC_STATUS, i32::from(corrected).into());
+        }
+    }
+    response
 }

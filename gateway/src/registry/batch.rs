@@ -1,7 +1,11 @@
 //! Rows that fit their table: a definition and an Arrow batch in, a [`TableBatch`] out.
 
+use std::collections::HashMap;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayData};
+use arrow::buffer::NullBuffer;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
@@ -73,8 +77,50 @@ impl TableBatch {
         self.len() == 0
     }
 
-    /// Bytes of memory behind the rows; slices count the whole of what they share.
+    /// Bytes of memory that the rows keep alive. An allocation that several columns share, such as the body of an
+    /// Arrow request, counts once and as a whole.
     pub fn memory_bytes(&self) -> usize {
-        self.rows.get_array_memory_size()
+        let mut allocations = HashMap::new();
+        for column in self.rows.columns() {
+            count_allocations(&column.to_data(), &mut allocations);
+        }
+        allocations.values().sum()
+    }
+}
+
+/// Adds the allocations behind `data`: where each begins, and how long it is.
+fn count_allocations(data: &ArrayData, allocations: &mut HashMap<NonNull<u8>, usize>) {
+    let nulls = data.nulls().map(NullBuffer::buffer);
+    for buffer in data.buffers().iter().chain(nulls) {
+        allocations.insert(buffer.data_ptr(), buffer.capacity());
+    }
+    for child in data.child_data() {
+        count_allocations(child, allocations);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::buffer::{Buffer, ScalarBuffer};
+
+    use super::*;
+    use crate::registry::{TableSpec, Tenant};
+
+    #[test]
+    fn a_shared_allocation_counts_once() {
+        let spec: TableSpec = serde_json::from_value(serde_json::json!({
+            "table_name": "t", "key": ["a"],
+            "columns": [{"name": "a", "type": "bigint", "nullable": false}, {"name": "b", "type": "bigint"}],
+        }))
+        .unwrap();
+        let table = Arc::new(TableDef::from_spec(Tenant::default(), spec, 1).unwrap());
+        let body = Buffer::from(bytes::Bytes::from(vec![0_u8; 1600]));
+        let column = |at: usize| -> ArrayRef {
+            let values = ScalarBuffer::<i64>::from(body.slice_with_length(at * 800, 800));
+            Arc::new(Int64Array::new(values, None))
+        };
+        let rows = RecordBatch::try_new(Arc::clone(table.arrow()), vec![column(0), column(1)]).unwrap();
+        assert_eq!(TableBatch::new(table, rows).unwrap().memory_bytes(), 1600);
     }
 }

@@ -57,6 +57,11 @@ pub fn is_reserved(name: &str) -> bool {
         || DEFINITIONS.iter().any(|&(builtin, _)| builtin == name)
 }
 
+/// Whether only the gateway itself writes this table.
+pub fn is_written_by_gateway(name: &str) -> bool {
+    name == DEAD_LETTERS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,10 +39,7 @@ impl TableMapping {
     /// Checks that batches of `schema` can become rows of the tenant's table `name`: names and types, before the first
     /// row is there.
     pub fn new(context: &DecodeContext<'_>, name: &str, schema: &Arc<Schema>) -> Result<Self, DecodeError> {
-        let table = context
-            .tables
-            .table(context.tenant, name)
-            .ok_or_else(|| DecodeError::NoTable(name.to_owned()))?;
+        let table = context.writable_table(name)?;
         let fields = schema.fields();
         if fields.len() > MAX_SOURCE_COLUMNS {
             return Err(malformed(format!(

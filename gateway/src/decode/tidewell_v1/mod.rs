@@ -9,18 +9,9 @@ mod rows;
 mod signals;
 mod span_parts;
 
-use super::wire::{Merged, Reader};
+use super::wire::{Field, Merged, Reader};
 use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord};
 use crate::decode::rules::MAX_VALUE_BYTES;
-
-/// What a `WriteRequest` says besides its records.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Envelope {
-    /// The number of the `AckLevel` that is asked for; 0 for none.
-    pub ack: i32,
-    /// The sender's name for the request; empty for none.
-    pub idempotency_key: String,
-}
 
 /// What a `WriteStreamRequest` holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,48 +38,59 @@ pub fn stream_item(body: &[u8]) -> Result<StreamItem, DecodeError> {
     Ok(item)
 }
 
-/// Reads what a `WriteRequest` says besides its records.
-pub fn envelope(body: &[u8]) -> Result<Envelope, DecodeError> {
-    let mut envelope = Envelope::default();
-    read(body, |field| {
+/// Decodes a `WriteRequest`. No records at all are an empty success.
+pub fn write_request(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
+    let mut request = Request::default();
+    read(body, |field| request.take(field))?;
+    let message = request.records.get().unwrap_or_default();
+    let mut decoded = match request.kind {
+        0 => Decoded::default(),
+        1 => signals::logs(message, context)?,
+        2 => signals::metrics(message, context)?,
+        3 => signals::spans(message, context)?,
+        _ => rows::rows(message, context)?,
+    };
+    if request.has_key {
+        decoded.warnings.push("idempotency_key is not acted upon: a repetition is stored again".to_owned());
+    }
+    Ok(decoded)
+}
+
+/// The fields of a `WriteRequest`.
+#[derive(Default)]
+struct Request<'a> {
+    /// The field number of the records, 0 for none.
+    kind: u32,
+    records: Merged<'a>,
+    has_key: bool,
+}
+
+impl<'a> Request<'a> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), FieldError> {
         match field.number {
-            5 => envelope.ack = field.int32("ack")?,
-            6 => field.text("idempotency_key")?.clone_into(&mut envelope.idempotency_key),
+            1..=4 => {
+                // Of a `oneof` the last one counts; parts of the same one are merged.
+                if field.number != self.kind {
+                    self.records = Merged::default();
+                }
+                self.kind = field.number;
+                self.records.push(field.bytes("records")?);
+            }
+            // Every level that exists can be asked for and names what it gives in its answer.
+            5 if !(0..=2).contains(&field.int32("ack")?) => {
+                return Err(FieldError::new("ack", "has an unknown value in field ack: use 0, 1 or 2"));
+            }
+            6 => self.has_key = !field.text("idempotency_key")?.is_empty(),
             _ => {}
         }
         Ok(())
-    })?;
-    Ok(envelope)
-}
-
-/// Decodes a `WriteRequest`. No records at all are an empty success.
-pub fn write_request(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
-    let mut kind = 0;
-    let mut records = Merged::default();
-    read(body, |field| {
-        if let 1..=4 = field.number {
-            // Of a `oneof` the last one counts; parts of the same one are merged.
-            if field.number != kind {
-                records = Merged::default();
-            }
-            kind = field.number;
-            records.push(field.bytes("records")?);
-        }
-        Ok(())
-    })?;
-    let Some(message) = records.get() else { return Ok(Decoded::default()) };
-    match kind {
-        1 => signals::logs(message, context),
-        2 => signals::metrics(message, context),
-        3 => signals::spans(message, context),
-        _ => rows::rows(message, context),
     }
 }
 
 /// Goes through the fields of a message that the whole request depends on.
 fn read<'a>(
     message: &'a [u8],
-    mut take: impl FnMut(super::wire::Field<'a>) -> Result<(), FieldError>,
+    mut take: impl FnMut(Field<'a>) -> Result<(), FieldError>,
 ) -> Result<(), DecodeError> {
     let malformed = |error: FieldError| DecodeError::Malformed(format!("the request {}", error.reason));
     let mut reader = Reader::new(message);

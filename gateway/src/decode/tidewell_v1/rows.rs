@@ -1,5 +1,7 @@
 //! `Rows`: values by column name in, rows of any registered table out.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::records::{each_record, values};
@@ -20,7 +22,7 @@ pub(super) fn rows(message: &[u8], context: &DecodeContext<'_>) -> Result<Decode
         }
         Ok(())
     })?;
-    let mut table = context.builder(name)?;
+    let mut table = TableBuilder::new(Arc::clone(context.writable_table(name)?), context);
     let mut writer = RowWriter { values: values(context), text: String::new() };
     let mut outcome = Outcome::new(context, name, CONTENT_TYPE);
     each_record(message, 2, &mut outcome, &mut table, |table, row| writer.fill(table, row))?;
