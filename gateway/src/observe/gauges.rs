@@ -22,23 +22,10 @@ pub struct Moment<'r> {
     pub in_flight_bytes: usize,
     /// Most of them (`ingest.in_flight_bytes`).
     pub in_flight_limit_bytes: usize,
-    /// Connections to Postgres.
-    pub pool: Pool,
+    /// Connections to Postgres that write rows.
+    pub pool: deadpool_postgres::Status,
     /// Tables that are known.
     pub tables: usize,
-}
-
-/// Connections to Postgres that write rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pool {
-    /// Open and in use.
-    pub in_use: usize,
-    /// Open and free.
-    pub idle: usize,
-    /// Most that may be open.
-    pub limit: usize,
-    /// Tasks that wait for one.
-    pub waiting: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,7 +74,8 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
     );
 
     let connections = Family::<ConnectionLabels, Number>::default();
-    for (state, number) in [("in_use", moment.pool.in_use), ("idle", moment.pool.idle)] {
+    let pool = &moment.pool;
+    for (state, number) in [("in_use", pool.size.saturating_sub(pool.available)), ("idle", pool.available)] {
         connections.get_or_create(&ConnectionLabels { store: "timescale", state }).set(number as u64);
     }
     tidewell.register("pool_connections", "Open connections that write rows", connections);
@@ -96,8 +84,8 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
         family.get_or_create(&StoreLabels { store: "timescale" }).set(value as u64);
         family
     };
-    tidewell.register("pool_limit", "Most connections that write rows", of_timescale(moment.pool.limit));
-    tidewell.register("pool_waiting", "Tasks that wait for a connection", of_timescale(moment.pool.waiting));
+    tidewell.register("pool_limit", "Most connections that write rows", of_timescale(pool.max_size));
+    tidewell.register("pool_waiting", "Tasks that wait for a connection", of_timescale(pool.waiting));
     number(tidewell, "tables", "Tables that are known", moment.tables);
 
     if let Some(process) = Process::now() {

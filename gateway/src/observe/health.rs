@@ -18,10 +18,9 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::join_all;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::store_name;
 use crate::ingest::Readiness;
 use crate::store::Store;
 
@@ -38,6 +37,7 @@ const REMIND_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Health {
     stores: Vec<Probed>,
+    started: Instant,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ struct Last {
 }
 
 /// The state of the gateway as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Everything answers.
@@ -82,6 +82,8 @@ pub struct Report {
     pub version: &'static str,
     /// The state as a whole.
     pub status: Status,
+    /// For how long the gateway has been running, in seconds.
+    pub uptime_seconds: u64,
     /// The stores.
     pub stores: Vec<StoreReport>,
 }
@@ -122,7 +124,7 @@ impl Health {
             };
             Probed { store, last: Mutex::new(last) }
         };
-        Self { stores: stores.into_iter().map(probed).collect() }
+        Self { stores: stores.into_iter().map(probed).collect(), started: Instant::now() }
     }
 
     /// Asks the stores every few seconds until `stop`.
@@ -155,7 +157,7 @@ impl Health {
             Readiness::Ready if down < stores.len() => Status::Degraded,
             Readiness::Ready => Status::Unavailable,
         };
-        Report { service: "tidewell", version: env!("CARGO_PKG_VERSION"), status, stores }
+        Report { service: "tidewell", version: env!("CARGO_PKG_VERSION"), status, uptime_seconds: self.started.elapsed().as_secs(), stores }
     }
 }
 
@@ -171,7 +173,7 @@ impl Probed {
 
     /// Records an outcome and logs what changed.
     fn note(&self, error: Option<String>, took: Duration, now: Instant) {
-        let store = store_name(self.store.kind());
+        let store = self.store.kind().name();
         let up = error.is_none();
         let mut last = self.last.lock();
         let changed = last.up != Some(up);
@@ -199,7 +201,7 @@ impl Probed {
     fn report(&self) -> StoreReport {
         let last = self.last.lock();
         StoreReport {
-            store: store_name(self.store.kind()),
+            store: self.store.kind().name(),
             up: last.up,
             since: DateTime::<Utc>::from(last.since).to_rfc3339_opts(SecondsFormat::Secs, true),
             probe_ms: (last.took.as_secs_f64() * 1e5).round() / 100.0,

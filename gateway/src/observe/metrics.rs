@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::decode::{Decoded, RejectedRecord};
 use crate::ingest::{Protocol, Receipt};
-use crate::registry::{StoreKind, TableBatch, TableDef};
+use crate::registry::{TableBatch, TableDef};
 use crate::rejection::Rejection;
 
 /// Most tables that get a label of their own. Names come from callers, and each makes a few dozen series.
@@ -306,7 +306,7 @@ impl Metrics {
 
     /// Counts an attempt to write a batch.
     pub fn cut(&self, table: &TableDef, rows: usize, elapsed: Duration, written: bool) {
-        let store = store_name(table.store());
+        let store = table.store().name();
         let handles = self.writes.get(table.name().as_str(), |table| {
             let result = |result| WriteLabels { store, table: table.to_owned(), result };
             let labels = StoreLabels { store, table: table.to_owned() };
@@ -366,14 +366,6 @@ impl<T> ByTable<T> {
         let mut all = self.0.write();
         let table = if all.len() < MAX_TABLES { table } else { OTHER_TABLES };
         Arc::clone(all.entry(table.to_owned()).or_insert_with(|| Arc::new(make(table))))
-    }
-}
-
-/// The label of a store.
-pub(super) fn store_name(store: StoreKind) -> &'static str {
-    match store {
-        StoreKind::Timescale => "timescale",
-        StoreKind::ClickHouse => "clickhouse",
     }
 }
 
