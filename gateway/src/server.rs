@@ -77,16 +77,8 @@ impl Server {
         let limits = ingest_limits(&config);
         let ingest =
             Ingest::new(Arc::clone(registry.cell()), Arc::clone(&delivery), limits, Arc::clone(&metrics));
-        let shared: Shared = Arc::new(Gateway {
-            config,
-            ingest,
-            registry,
-            delivery,
-            metrics,
-            health,
-            timescale,
-            addresses,
-        });
+        let shared: Shared =
+            Arc::new(Gateway { config, ingest, registry, delivery, metrics, health, timescale, addresses });
 
         let stop_listening = CancellationToken::new();
         let stop_background = CancellationToken::new();

@@ -1,11 +1,10 @@
 //! `tidewell config`: the settings checked, shown or documented. Nothing is connected to.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{CommandError, Files};
+use super::{CommandError, Files, output};
 use crate::config::{Reference, print, reference};
 
 #[derive(Debug, Subcommand)]
@@ -23,14 +22,13 @@ pub(super) enum ConfigCommand {
 }
 
 pub(super) fn run(command: ConfigCommand, files: &Files) -> Result<ExitCode, CommandError> {
-    let text = match command {
+    match command {
         ConfigCommand::Check => {
             files.load()?;
-            "the configuration can be used\n".to_owned()
+            output("the configuration can be used\n")?;
         }
-        ConfigCommand::Print => print(&files.load()?),
-        ConfigCommand::Reference { format } => reference(format),
-    };
-    std::io::stdout().write_all(text.as_bytes())?;
+        ConfigCommand::Print => output(&print(&files.load()?))?,
+        ConfigCommand::Reference { format } => output(&reference(format))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,14 +3,19 @@
 //! | exit code | means |
 //! |---|---|
 //! | 0 | done; for `doctor`, nothing failed |
-//! | 1 | it could not be done, or `doctor` found a failure; standard error says why |
+//! | 1 | it could not be done, or `doctor` found a failure; the output says why |
 //! | 2 | the arguments or the configuration cannot be used |
 //!
 //! Results go to standard output, everything else to standard error.
 
 mod config;
+mod doctor;
 mod error;
+mod migrate;
+mod schema;
+mod serve;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +40,7 @@ pub struct Arguments {
 
 /// Where the settings are, besides the environment.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Files {
+struct Files {
     /// TOML file with settings; without one the defaults hold
     #[arg(long, global = true, value_name = "FILE", env = "TIDEWELL_CONFIG")]
     config: Option<PathBuf>,
@@ -46,29 +51,50 @@ pub(crate) struct Files {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C
+    Serve,
+    /// Bring both stores to the schema of this version
+    Migrate {
+        /// Write every statement to standard output and connect to nothing
+        #[arg(long)]
+        print: bool,
+    },
     /// Check, show or document the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Look at settings, ports and stores, and say what to do about what is wrong
+    Doctor {
+        /// Write one JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// List, show or register tables
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
 }
 
 impl Files {
-    fn sources(&self) -> Sources {
+    fn load(&self) -> Result<Loaded, ConfigError> {
         // An empty variable, as compose files pass on what is not set, names no file.
         let named = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-        Sources::of_process(named(&self.config), named(&self.env_file))
-    }
-
-    fn load(&self) -> Result<Loaded, ConfigError> {
-        load(&self.sources())
+        load(&Sources::of_process(named(&self.config), named(&self.env_file)))
     }
 }
 
 /// Runs the command and says how it ended. Errors have been written to standard error.
-#[expect(clippy::unused_async, reason = "the commands that talk to stores wait for them")]
 pub async fn run(arguments: Arguments) -> ExitCode {
     let Arguments { command, files } = arguments;
     let result = match command {
+        Command::Serve => serve::run(&files).await,
+        Command::Migrate { print } => migrate::run(&files, print).await,
         Command::Config(command) => config::run(command, &files),
+        Command::Doctor { json } => doctor::run(&files, json).await,
+        Command::Schema(command) => schema::run(command, &files).await,
     };
     result.unwrap_or_else(|error| error.report())
+}
+
+/// Writes a result to standard output.
+fn output(text: &str) -> Result<(), CommandError> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(CommandError::Output)
 }

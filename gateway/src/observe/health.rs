@@ -157,7 +157,13 @@ impl Health {
             Readiness::Ready if down < stores.len() => Status::Degraded,
             Readiness::Ready => Status::Unavailable,
         };
-        Report { service: "tidewell", version: env!("CARGO_PKG_VERSION"), status, uptime_seconds: self.started.elapsed().as_secs(), stores }
+        Report {
+            service: "tidewell",
+            version: env!("CARGO_PKG_VERSION"),
+            status,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            stores,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod http_answer;
 pub mod listen;
 pub mod media_type;
 pub mod operation;
+pub mod port_owner;
 pub mod rest;
 pub mod schema;
 

@@ -147,10 +147,11 @@ mod tests {
         };
         let addresses =
             Addresses { http: "127.0.0.1:4318".parse().unwrap(), grpc: "[::1]:4317".parse().unwrap() };
-        let tables: Vec<_> =
-            builtin::tables(&Tenant::default()).unwrap().into_iter().map(Arc::new).collect();
+        let tables: Vec<_> = builtin::tables(&Tenant::default()).unwrap().into_iter().map(Arc::new).collect();
         let html = html(&report, addresses, &tables);
-        for part in ["degraded", "up 1 d 2 h", "127.0.0.1:4318", "[::1]:4317", "<code>logs_events</code>", "/readyz"] {
+        for part in
+            ["degraded", "up 1 d 2 h", "127.0.0.1:4318", "[::1]:4317", "<code>logs_events</code>", "/readyz"]
+        {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<script"), "a store's words are not HTML");
