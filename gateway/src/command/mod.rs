@@ -15,6 +15,7 @@ mod migrate;
 mod schema;
 mod serve;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,15 +39,15 @@ pub struct Arguments {
     files: Files,
 }
 
-/// Where the settings are, besides the environment.
+/// Where the settings are, besides the environment. Not `PathBuf`, for which an empty variable is an error.
 #[derive(Debug, Clone, Default, Args)]
 struct Files {
     /// TOML file with settings; without one the defaults hold
     #[arg(long, global = true, value_name = "FILE", env = "TIDEWELL_CONFIG")]
-    config: Option<PathBuf>,
+    config: Option<OsString>,
     /// File with settings as variables, one NAME=VALUE a line
     #[arg(long, global = true, value_name = "FILE", env = "TIDEWELL_ENV_FILE")]
-    env_file: Option<PathBuf>,
+    env_file: Option<OsString>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,7 +77,8 @@ enum Command {
 impl Files {
     fn load(&self) -> Result<Loaded, ConfigError> {
         // An empty variable, as compose files pass on what is not set, names no file.
-        let named = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let named =
+            |path: &Option<OsString>| path.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from);
         load(&Sources::of_process(named(&self.config), named(&self.env_file)))
     }
 }
