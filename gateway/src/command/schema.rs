@@ -11,6 +11,7 @@ use clap::Subcommand;
 use super::{CommandError, Files, output};
 use crate::config::Config;
 use crate::observe::logging;
+use crate::receive::schema::{MAX_DEFINITION_BYTES, read_definition};
 use crate::registry::{Registry, TableDef, TableSpec, Tenant};
 use crate::store::Store;
 use crate::store::clickhouse::ClickHouse;
@@ -18,9 +19,6 @@ use crate::store::timescale::{TableRegistry, Timescale};
 
 /// Who registered a table, as `table_registry` says it.
 const AUTHOR: &str = "tidewell schema register";
-
-/// Largest definition that is read, as many bytes as `POST /schema/register` takes.
-const MAX_DEFINITION_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SchemaCommand {
@@ -96,17 +94,18 @@ fn registry(config: &Config) -> Result<Registry, CommandError> {
 
 fn definition(file: &Path) -> Result<TableSpec, CommandError> {
     let fail = |source| CommandError::Definition { file: file.to_owned(), source };
-    let mut text = String::new();
+    let mut text = Vec::new();
     let source: Box<dyn std::io::Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin())
     } else {
         Box::new(std::fs::File::open(file).map_err(|error| fail(error.into()))?)
     };
-    source.take(MAX_DEFINITION_BYTES + 1).read_to_string(&mut text).map_err(|error| fail(error.into()))?;
-    if text.len() as u64 > MAX_DEFINITION_BYTES {
+    let most = MAX_DEFINITION_BYTES as u64;
+    source.take(most + 1).read_to_end(&mut text).map_err(|error| fail(error.into()))?;
+    if text.len() > MAX_DEFINITION_BYTES {
         return Err(fail(format!("is larger than {MAX_DEFINITION_BYTES} bytes").into()));
     }
-    serde_json::from_str(&text).map_err(|error| fail(error.into()))
+    read_definition(&text).map_err(|error| fail(error.into()))
 }
 
 fn definitions(tables: &[Arc<TableDef>]) -> Result<String, CommandError> {

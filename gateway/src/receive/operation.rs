@@ -7,25 +7,28 @@ mod page;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
 use super::Shared;
+use super::http_answer::Json;
 use crate::observe::exposition::{self, Format};
 use crate::observe::gauges::{self, Moment};
 use crate::registry::Tenant;
+use crate::rejection::Rejection;
 
 /// No scripts, nothing from elsewhere: names of tables come from callers.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The addresses of this module.
 pub fn routes() -> Router<Shared> {
+    let only_get = || async { Rejection::MethodNotAllowed { allow: "GET, HEAD" } };
     Router::new()
-        .route("/", get(page))
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/", get(page).fallback(only_get))
+        .route("/healthz", get(alive).fallback(only_get))
+        .route("/readyz", get(ready).fallback(only_get))
+        .route("/metrics", get(metrics).fallback(only_get))
 }
 
 #[derive(Serialize)]
@@ -37,14 +40,15 @@ struct Alive {
 
 /// 200 as long as the process answers at all.
 async fn alive() -> Json<Alive> {
-    Json(Alive { service: "tidewell", version: env!("CARGO_PKG_VERSION"), status: "alive" })
+    let alive = Alive { service: "tidewell", version: env!("CARGO_PKG_VERSION"), status: "alive" };
+    Json(StatusCode::OK, alive)
 }
 
 /// 200 when writes are taken, 503 when not; the states are in [`crate::observe::health`].
 async fn ready(State(shared): State<Shared>) -> Response {
     let report = shared.health.report(shared.ingest.readiness());
     let status = if report.status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(report)).into_response()
+    Json(status, report).into_response()
 }
 
 /// The metrics in the format that `Accept` asks for.

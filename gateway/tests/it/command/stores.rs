@@ -110,5 +110,5 @@ async fn tables_are_registered_listed_and_shown() {
     std::fs::write(&file, "{\"table\":\"x\"}").unwrap();
     let bad = run(&["schema", "register", file.to_str().unwrap()], &variables);
     assert_eq!(bad.code, Some(1));
-    assert!(bad.stderr.contains("because: unknown field `table`"), "{}", bad.stderr);
+    assert!(bad.stderr.contains("unknown field `table`"), "{}", bad.stderr);
 }
