@@ -263,12 +263,14 @@ impl Ingest {
         }
         let body_memory = self.admit(size)?;
         let decoded = self.decode(caller, size, decode).await?;
+        let received = self.metrics.received(caller.protocol, &decoded);
         let rows_memory = self.admit(decoded.batches.iter().map(TableBatch::memory_bytes).sum())?;
         drop(body_memory);
         if bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
             return Ok(Receipt { accepted: 0, ..receipt(decoded, &[]) });
         }
         let receipt = self.submit(caller, decoded).await?;
+        received.accepted(receipt.rejected);
         drop(rows_memory);
         Ok(receipt)
     }

@@ -13,6 +13,7 @@
 //! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens.
 #![forbid(unsafe_code)]
 
+pub mod command;
 pub mod config;
 pub mod decode;
 pub mod deliver;

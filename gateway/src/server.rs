@@ -16,9 +16,9 @@ use crate::config::Config;
 use crate::decode::DecodeLimits;
 use crate::deliver::{CutLimits, Delivery, Lane};
 use crate::ingest::{Ingest, IngestLimits, Readiness};
-use crate::observe::Metrics;
+use crate::observe::{Health, Metrics};
 use crate::receive::listen::{self, ListenError, Listener};
-use crate::receive::{self, Gateway, Shared};
+use crate::receive::{self, Addresses, Gateway, Shared};
 use crate::registry::Registry;
 use crate::registry::builtin::BuiltinError;
 use crate::store::clickhouse::ClickHouse;
@@ -65,23 +65,27 @@ impl Server {
         let timescale = Arc::new(Timescale::new(&config.timescale)?);
         let clickhouse = Arc::new(ClickHouse::new(&config.clickhouse)?);
         let metrics = Arc::new(Metrics::new());
+        let addresses = Addresses { http: http.local_addr()?, grpc: grpc.local_addr()? };
         let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
+        let health = Arc::new(Health::new(stores.clone()));
         let registry = Arc::new(Registry::new(TableRegistry::new(timescale.ddl_pool().clone()), stores)?);
         let delivery = Delivery::start(
-            lane(timescale, &config.timescale.batch),
+            lane(Arc::clone(&timescale) as _, &config.timescale.batch),
             lane(clickhouse, &config.clickhouse.batch),
             &metrics,
         );
         let limits = ingest_limits(&config);
         let ingest =
             Ingest::new(Arc::clone(registry.cell()), Arc::clone(&delivery), limits, Arc::clone(&metrics));
-        let shared: Shared = Arc::new(Gateway { config, ingest, registry, delivery, metrics });
+        let shared: Shared =
+            Arc::new(Gateway { config, ingest, registry, delivery, metrics, health, timescale, addresses });
 
         let stop_listening = CancellationToken::new();
         let stop_background = CancellationToken::new();
         let background = vec![
             tokio::spawn(prepare_tables(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
         ];
         let http = listen::serve_http(
             http,
@@ -186,4 +190,8 @@ async fn follow_registry(shared: Shared, stop: CancellationToken) {
         () = stop.cancelled() => return,
     }
     shared.registry.follow(stop).await;
+}
+
+async fn watch_stores(shared: Shared, stop: CancellationToken) {
+    shared.health.watch(stop).await;
 }

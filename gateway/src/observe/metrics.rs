@@ -1,20 +1,34 @@
-//! The gateway's own metrics, in the Prometheus text format at `/metrics`.
+//! What the gateway counts, for `/metrics`.
 //!
-//! Every record ends in exactly one disposition (stored, dead-lettered, rejected), so that what was received is the sum
-//! of the three.
+//! Every record of a request that could be read ends in exactly one disposition, so that over all requests
+//! `records{stored} + records{dead_lettered} + records{refused}` is what senders sent. Rows are counted beside records,
+//! by table: a record with exemplars or metadata makes rows in more than one.
+//!
+//! Counting is on the path of every request. Handles are therefore looked up once per protocol and table and kept; what
+//! is left is a few atomic additions ([`Metrics::request`], [`Received`]).
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::decode::RejectedRecord;
+use crate::decode::{Decoded, RejectedRecord};
 use crate::ingest::{Protocol, Receipt};
-use crate::registry::{StoreKind, TableDef};
+use crate::registry::{TableBatch, TableDef};
 use crate::rejection::Rejection;
+
+/// Most tables that get a label of their own. Names come from callers, and each makes a few dozen series.
+const MAX_TABLES: usize = 1000;
+
+/// The label of all tables beyond [`MAX_TABLES`].
+const OTHER_TABLES: &str = "(other)";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -34,76 +48,201 @@ struct ProtocolLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CutLabels {
+struct RowLabels {
+    protocol: &'static str,
+    table: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreLabels {
+    store: &'static str,
+    table: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
     store: &'static str,
     table: String,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TableLabels {
+struct DeadLetterLabels {
     table: String,
+    refused_by: &'static str,
 }
+
+/// The handles of one protocol.
+#[derive(Debug)]
+struct OfProtocol {
+    accepted: Counter,
+    bytes: Counter,
+    seconds: Histogram,
+    records: Histogram,
+    stored: Counter,
+    dead_lettered: Counter,
+    refused: Counter,
+    tables: ByTable<OfRows>,
+}
+
+/// The handles of one protocol's rows in one table.
+#[derive(Debug)]
+struct OfRows {
+    received: Counter,
+    accepted: Counter,
+}
+
+/// The handles of what is written to one table.
+#[derive(Debug)]
+struct OfWrites {
+    written: Counter,
+    failed: Counter,
+    rows: Counter,
+    seconds: Histogram,
+    batch_rows: Histogram,
+}
+
+/// The handles of what one table's records were refused by.
+#[derive(Debug)]
+struct OfDeadLetters {
+    decoding: Counter,
+    store: Counter,
+}
+
+/// Handles by the name of a table.
+#[derive(Debug)]
+struct ByTable<T>(RwLock<HashMap<String, Arc<T>>>);
 
 /// All metrics of one gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    protocols: [OfProtocol; Protocol::ALL.len()],
+    writes: ByTable<OfWrites>,
+    refusals: ByTable<OfDeadLetters>,
     requests: Family<RequestLabels, Counter>,
-    records: Family<RecordLabels, Counter>,
-    request_bytes: Family<ProtocolLabels, Counter>,
-    request_seconds: Family<ProtocolLabels, Histogram>,
-    stored_rows: Family<CutLabels, Counter>,
-    cut_seconds: Family<CutLabels, Histogram>,
-    cut_rows: Family<CutLabels, Histogram>,
-    dead_letters: Family<TableLabels, Counter>,
+    rows_received: Family<RowLabels, Counter>,
+    rows_accepted: Family<RowLabels, Counter>,
+    dead_letters: Family<DeadLetterLabels, Counter>,
+    store_writes: Family<WriteLabels, Counter>,
+    store_rows: Family<StoreLabels, Counter>,
+    store_seconds: Family<StoreLabels, Histogram>,
+    store_batch_rows: Family<StoreLabels, Histogram>,
 }
 
+/// The records and rows of a request that was read. They count as refused until [`Received::accepted`] says otherwise.
+#[derive(Debug)]
+#[must_use = "dropped at once, everything counts as refused"]
+pub struct Received<'m> {
+    of: &'m OfProtocol,
+    records: u64,
+    rows: Vec<(Arc<OfRows>, u64)>,
+    settled: bool,
+}
+
+/// 1 ms to 33 s.
 fn seconds() -> Histogram {
-    // 1 ms to 33 s
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
 
+/// 1 to 1,048,576.
 fn rows() -> Histogram {
-    // 1 to 1,048,576
     Histogram::new(exponential_buckets(1.0, 4.0, 11))
 }
 
 impl Metrics {
     /// Metrics at zero.
     pub fn new() -> Self {
-        let mut all = Self {
-            registry: Registry::with_prefix("tidewell"),
-            requests: Family::default(),
-            records: Family::default(),
-            request_bytes: Family::default(),
-            request_seconds: Family::new_with_constructor(seconds),
-            stored_rows: Family::default(),
-            cut_seconds: Family::new_with_constructor(seconds),
-            cut_rows: Family::new_with_constructor(rows),
-            dead_letters: Family::default(),
-        };
-        let registry = &mut all.registry;
-        registry.register("requests", "Requests answered, by result", all.requests.clone());
-        registry.register("records", "Records received, by what became of them", all.records.clone());
-        registry.register("request_bytes", "Bytes of requests, decompressed", all.request_bytes.clone());
+        let mut registry = Registry::with_prefix("tidewell");
         registry.register(
-            "request_seconds",
-            "Time from the whole request to its answer",
-            all.request_seconds.clone(),
+            "build",
+            "The running version",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        registry.register("cut_rows_written", "Rows sent to a store, by result", all.stored_rows.clone());
-        registry.register("cut_seconds", "Time of one attempt to write a cut", all.cut_seconds.clone());
-        registry.register("cut_rows", "Rows of one cut", all.cut_rows.clone());
-        registry.register("dead_letters", "Records kept in dead_letters", all.dead_letters.clone());
-        all
+        let requests = Family::default();
+        registry.register("requests", "Requests answered, by result", Family::clone(&requests));
+        let records: Family<RecordLabels, Counter> = Family::default();
+        registry.register(
+            "records",
+            "Records of requests that could be read, by what became of them",
+            records.clone(),
+        );
+        let bytes: Family<ProtocolLabels, Counter> = Family::default();
+        registry.register("request_bytes", "Bytes of requests, decompressed", bytes.clone());
+        let request_seconds = Family::<ProtocolLabels, Histogram>::new_with_constructor(seconds);
+        registry.register(
+            "request_duration_seconds",
+            "Time from the whole request to its answer",
+            request_seconds.clone(),
+        );
+        let request_records = Family::<ProtocolLabels, Histogram>::new_with_constructor(rows);
+        registry.register("request_records", "Records of one request", request_records.clone());
+        let rows_received = Family::default();
+        registry.register(
+            "rows_received",
+            "Rows that requests were decoded to",
+            Family::clone(&rows_received),
+        );
+        let rows_accepted = Family::default();
+        registry.register(
+            "rows_accepted",
+            "Rows whose senders were told that they are kept",
+            Family::clone(&rows_accepted),
+        );
+        let dead_letters = Family::default();
+        registry.register("dead_letters", "Records kept in dead_letters", Family::clone(&dead_letters));
+        let store_writes = Family::default();
+        registry.register(
+            "store_writes",
+            "Attempts to write a batch, by result",
+            Family::clone(&store_writes),
+        );
+        let store_rows = Family::default();
+        registry.register("store_rows_written", "Rows committed by a store", Family::clone(&store_rows));
+        let store_seconds = Family::<StoreLabels, Histogram>::new_with_constructor(seconds);
+        registry.register(
+            "store_write_duration_seconds",
+            "Time of one attempt to write a batch",
+            store_seconds.clone(),
+        );
+        let store_batch_rows = Family::<StoreLabels, Histogram>::new_with_constructor(rows);
+        registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
+
+        let protocols = Protocol::ALL.map(|protocol| {
+            let name = protocol.name();
+            let labels = ProtocolLabels { protocol: name };
+            let disposition =
+                |disposition| records.get_or_create_owned(&RecordLabels { protocol: name, disposition });
+            OfProtocol {
+                accepted: requests.get_or_create_owned(&RequestLabels { protocol: name, result: "accepted" }),
+                bytes: bytes.get_or_create_owned(&labels),
+                seconds: request_seconds.get_or_create_owned(&labels),
+                records: request_records.get_or_create_owned(&labels),
+                stored: disposition("stored"),
+                dead_lettered: disposition("dead_lettered"),
+                refused: disposition("refused"),
+                tables: ByTable::default(),
+            }
+        });
+        Self {
+            registry,
+            protocols,
+            writes: ByTable::default(),
+            refusals: ByTable::default(),
+            requests,
+            rows_received,
+            rows_accepted,
+            dead_letters,
+            store_writes,
+            store_rows,
+            store_seconds,
+            store_batch_rows,
+        }
     }
 
-    /// The text that `/metrics` answers.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+    /// The counters and histograms.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Counts an answered request.
@@ -114,58 +253,147 @@ impl Metrics {
         bytes: usize,
         elapsed: Duration,
     ) {
-        let protocol = protocol.name();
-        let word = match result {
-            Ok(receipt) if receipt.rejected == 0 => "accepted",
-            Ok(_) => "partial",
-            Err(rejection) => rejection.code(),
+        let of = self.of(protocol);
+        let result = match result {
+            Ok(receipt) if receipt.rejected == 0 => None,
+            Ok(receipt) if receipt.accepted == 0 => Some("rejected"),
+            Ok(_) => Some("partial"),
+            Err(rejection) => Some(rejection.code()),
         };
-        self.requests.get_or_create(&RequestLabels { protocol, result: word }).inc();
-        self.request_bytes
-            .get_or_create(&ProtocolLabels { protocol })
-            .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
-        self.request_seconds.get_or_create(&ProtocolLabels { protocol }).observe(elapsed.as_secs_f64());
-        if let Ok(receipt) = result {
-            for (disposition, count) in [("stored", receipt.accepted), ("dead_lettered", receipt.rejected)] {
-                self.records
-                    .get_or_create(&RecordLabels { protocol, disposition })
-                    .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        match result {
+            None => of.accepted.inc(),
+            Some(result) => {
+                self.requests.get_or_create(&RequestLabels { protocol: protocol.name(), result }).inc()
             }
-        }
-    }
-
-    /// Counts an attempt to write a cut.
-    pub fn cut(&self, table: &TableDef, rows: usize, elapsed: Duration, written: bool) {
-        let store = match table.store() {
-            StoreKind::Timescale => "timescale",
-            StoreKind::ClickHouse => "clickhouse",
         };
-        let result = if written { "written" } else { "failed" };
-        let labels = CutLabels { store, table: table.name().to_string(), result };
-        let count = u64::try_from(rows).unwrap_or(u64::MAX);
-        self.stored_rows.get_or_create(&labels).inc_by(count);
-        self.cut_seconds.get_or_create(&labels).observe(elapsed.as_secs_f64());
-        #[expect(clippy::cast_precision_loss, reason = "a cut has far fewer than 2^52 rows")]
-        self.cut_rows.get_or_create(&labels).observe(rows as f64);
+        of.bytes.inc_by(count(bytes));
+        of.seconds.observe(elapsed.as_secs_f64());
     }
 
-    /// Counts records that a decoder refused.
+    /// Counts what a request was decoded to.
+    pub fn received(&self, protocol: Protocol, decoded: &Decoded) -> Received<'_> {
+        let of = self.of(protocol);
+        let records = decoded.accepted + decoded.rejected.len();
+        #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 records")]
+        of.records.observe(records as f64);
+        let handles = |batch: &TableBatch| {
+            let table = batch.table().name().as_str();
+            let handles = of.tables.get(table, |table| {
+                let labels = RowLabels { protocol: protocol.name(), table: table.to_owned() };
+                OfRows {
+                    received: self.rows_received.get_or_create_owned(&labels),
+                    accepted: self.rows_accepted.get_or_create_owned(&labels),
+                }
+            });
+            handles.received.inc_by(count(batch.len()));
+            (handles, count(batch.len()))
+        };
+        let rows = decoded.batches.iter().map(handles).collect();
+        Received { of, records: count(records), rows, settled: false }
+    }
+
+    /// Counts records that were refused while decoding and are kept.
     pub fn dead_lettered(&self, rejected: &[RejectedRecord]) {
         for record in rejected {
-            self.dead_letters.get_or_create(&TableLabels { table: record.table.clone() }).inc();
+            self.dead_letters(&record.table).decoding.inc();
         }
     }
 
-    /// Counts a row that its store refused.
+    /// Counts a row that its store refused and that is kept.
     pub fn refused_by_store(&self, table: &TableDef) {
-        self.dead_letters.get_or_create(&TableLabels { table: table.name().to_string() }).inc();
+        self.dead_letters(table.name().as_str()).store.inc();
+    }
+
+    /// Counts an attempt to write a batch.
+    pub fn cut(&self, table: &TableDef, rows: usize, elapsed: Duration, written: bool) {
+        let store = table.store().name();
+        let handles = self.writes.get(table.name().as_str(), |table| {
+            let result = |result| WriteLabels { store, table: table.to_owned(), result };
+            let labels = StoreLabels { store, table: table.to_owned() };
+            OfWrites {
+                written: self.store_writes.get_or_create_owned(&result("written")),
+                failed: self.store_writes.get_or_create_owned(&result("failed")),
+                rows: self.store_rows.get_or_create_owned(&labels),
+                seconds: self.store_seconds.get_or_create_owned(&labels),
+                batch_rows: self.store_batch_rows.get_or_create_owned(&labels),
+            }
+        });
+        handles.seconds.observe(elapsed.as_secs_f64());
+        if !written {
+            handles.failed.inc();
+            return;
+        }
+        handles.written.inc();
+        handles.rows.inc_by(count(rows));
+        #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 rows")]
+        handles.batch_rows.observe(rows as f64);
+    }
+
+    fn of(&self, protocol: Protocol) -> &OfProtocol {
+        &self.protocols[protocol as usize]
+    }
+
+    fn dead_letters(&self, table: &str) -> Arc<OfDeadLetters> {
+        self.refusals.get(table, |table| {
+            let by = |refused_by| {
+                let labels = DeadLetterLabels { table: table.to_owned(), refused_by };
+                self.dead_letters.get_or_create_owned(&labels)
+            };
+            OfDeadLetters { decoding: by("decoding"), store: by("store") }
+        })
     }
 }
 
-// === impl Metrics ===
+impl Received<'_> {
+    /// The answer is a success in which this many records are named as refused.
+    pub fn accepted(mut self, rejected: usize) {
+        let rejected = count(rejected).min(self.records);
+        self.of.stored.inc_by(self.records - rejected);
+        self.of.dead_lettered.inc_by(rejected);
+        for (handles, rows) in &self.rows {
+            handles.accepted.inc_by(*rows);
+        }
+        self.settled = true;
+    }
+}
+
+impl<T> ByTable<T> {
+    /// The handles of a table, made at its first use.
+    fn get(&self, table: &str, make: impl FnOnce(&str) -> T) -> Arc<T> {
+        if let Some(known) = self.0.read().get(table) {
+            return Arc::clone(known);
+        }
+        let mut all = self.0.write();
+        let table = if all.len() < MAX_TABLES { table } else { OTHER_TABLES };
+        Arc::clone(all.entry(table.to_owned()).or_insert_with(|| Arc::new(make(table))))
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+// === impl Metrics, Received, ByTable ===
 
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
 }
+
+impl Drop for Received<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.of.refused.inc_by(self.records);
+        }
+    }
+}
+
+impl<T> Default for ByTable<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,15 @@
-//! What the gateway tells about itself: metrics, health, logs.
+//! What the gateway tells about itself: metrics, health, its own log.
+//!
+//! - [`metrics`] counts, [`gauges`] and [`process`] tell the moment, [`exposition`] writes both for scrapers;
+//! - [`health`] watches the stores;
+//! - [`logging`] writes the gateway's own log.
 
+pub mod exposition;
+pub mod gauges;
+pub mod health;
+pub mod logging;
 mod metrics;
+pub mod process;
 
-pub use metrics::Metrics;
+pub use health::Health;
+pub use metrics::{Metrics, Received};

@@ -2,6 +2,7 @@
 //!
 //! Both listeners stop in the same way: no new connections, requests under way are finished, idle ones are closed.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
+use super::port_owner::{PortOwner, port_owner};
 use crate::config::{GrpcConfig, HttpConfig};
 
 /// Most bytes of HTTP headers.
@@ -22,14 +24,20 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting} = {address} cannot be listened on: {source}; choose another address or stop what uses it")]
+#[error("{setting} = {address} cannot be listened on{}", taken_by(owner.as_ref()))]
 pub struct ListenError {
     /// The setting.
     pub setting: &'static str,
     /// The address.
     pub address: SocketAddr,
+    /// What uses it, where the system tells.
+    pub owner: Option<PortOwner>,
     /// What the system said.
     pub source: std::io::Error,
+}
+
+fn taken_by(owner: Option<&PortOwner>) -> String {
+    owner.map_or_else(String::new, |owner| format!(": {owner} does already"))
 }
 
 /// A listener at work.
@@ -51,7 +59,10 @@ impl Listener {
 
 /// Listens on `address`; `setting` names it in the error.
 pub async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { setting, address, source })
+    TcpListener::bind(address).await.map_err(|source| {
+        let owner = (source.kind() == ErrorKind::AddrInUse).then(|| port_owner(address)).flatten();
+        ListenError { setting, address, owner, source }
+    })
 }
 
 /// Serves HTTP/1 and HTTP/2 without TLS until `stop`.

@@ -13,9 +13,12 @@ pub mod health;
 pub mod http_answer;
 pub mod listen;
 pub mod media_type;
+pub mod operation;
+pub mod port_owner;
 pub mod rest;
 pub mod schema;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +28,9 @@ use self::body::BodyLimits;
 use crate::config::Config;
 use crate::deliver::Delivery;
 use crate::ingest::Ingest;
-use crate::observe::Metrics;
+use crate::observe::{Health, Metrics};
 use crate::registry::Registry;
+use crate::store::timescale::Timescale;
 
 /// What every receiver shares: the parts of one gateway. Cheap to clone.
 pub type Shared = Arc<Gateway>;
@@ -44,6 +48,21 @@ pub struct Gateway {
     pub delivery: Arc<Delivery>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Watches the stores.
+    pub health: Arc<Health>,
+    /// The store in Postgres, whose connections are counted.
+    pub timescale: Arc<Timescale>,
+    /// Where the gateway listens.
+    pub addresses: Addresses,
+}
+
+/// Where a gateway listens, with the ports that the system chose where the settings say 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// REST, OTLP over HTTP, registry, health and metrics.
+    pub http: SocketAddr,
+    /// OTLP over gRPC, `tidewell.v1.Ingest` and Arrow Flight.
+    pub grpc: SocketAddr,
 }
 
 impl Gateway {
@@ -63,6 +82,7 @@ pub fn http_routes(shared: Shared) -> Router {
     Router::new()
         .merge(rest::routes())
         .merge(schema::routes())
+        .merge(operation::routes())
         .fallback(http_answer::not_found)
         .with_state(shared)
 }

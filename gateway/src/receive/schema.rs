@@ -29,7 +29,7 @@ use crate::registry::{ColumnDef, Registered, TableDef, TableSpec};
 use crate::rejection::Rejection;
 
 /// Largest definition in bytes: 500 columns take about 40 KiB.
-const MAX_DEFINITION_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_DEFINITION_BYTES: usize = 256 * 1024;
 
 /// The addresses of the registry.
 pub fn routes() -> Router<Shared> {
@@ -112,7 +112,7 @@ fn is_dry_run(parameters: &[(String, String)]) -> Result<bool, Rejection> {
 }
 
 /// Reads a definition in either form. An error names the place in the document.
-fn read_definition(body: &[u8]) -> Result<TableSpec, Rejection> {
+pub(crate) fn read_definition(body: &[u8]) -> Result<TableSpec, Rejection> {
     let malformed = |reason: String| Rejection::Malformed(format!("the definition is not valid: {reason}"));
     let mut document: Map<String, Value> =
         serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;

@@ -79,6 +79,23 @@ impl ClickHouse {
         self.run(&self.client, statement).await
     }
 
+    /// The answer to a query in `TabSeparated`, of any database or none; for people who look after the server.
+    pub async fn text(&self, query: &str) -> Result<String, StoreError> {
+        let mut answer = self
+            .outside
+            .0
+            .query_raw(query)
+            .fetch_bytes("TabSeparated")
+            .map_err(|error| from_clickhouse(&error))?;
+        let bytes = self.in_time(answer.collect()).await?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+    }
+
+    /// The settings that an INSERT carries where the server knows them.
+    pub fn pinned_settings() -> impl Iterator<Item = &'static str> {
+        server::PINNED.into_iter().map(|(name, _)| name).filter(|name| !server::UNLISTED.contains(name))
+    }
+
     async fn run(&self, client: &ClientHandle, statement: &str) -> Result<(), StoreError> {
         let run = client.0.query_raw(statement).with_setting("wait_end_of_query", "1").execute();
         self.in_time(run).await

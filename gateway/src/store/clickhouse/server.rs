@@ -10,11 +10,11 @@ use super::error::{from_clickhouse, unavailable};
 use crate::store::StoreError;
 
 /// Oldest version that we support.
-const OLDEST: (u32, u32) = (24, 4);
+pub(super) const OLDEST: (u32, u32) = (24, 4);
 
 /// Settings of an INSERT, pinned so that one cut is one part whatever the server's defaults are, and so that a retry
 /// with the same token is recognised. Older servers lack some; those they lack they also do not need.
-const PINNED: [(&str, &str); 12] = [
+pub(super) const PINNED: [(&str, &str); 12] = [
     // The rows are committed when the answer comes, not when a buffer is flushed.
     ("async_insert", "0"),
     ("insert_deduplicate", "1"),
@@ -33,7 +33,7 @@ const PINNED: [(&str, &str); 12] = [
 ];
 
 /// Settings that no version lists among its settings, though each takes them in the URL.
-const UNLISTED: [&str; 1] = ["wait_end_of_query"];
+pub(super) const UNLISTED: [&str; 1] = ["wait_end_of_query"];
 
 /// A server that was asked.
 #[derive(Debug, Clone)]

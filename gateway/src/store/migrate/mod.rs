@@ -21,6 +21,7 @@ use self::ledger::Ledger;
 use self::runner::Runner;
 use self::steps::{CLICKHOUSE, Step, TIMESCALE};
 use crate::config::{ClickHouseConfig, Config};
+use crate::registry::StoreKind;
 use crate::store::StoreError;
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
@@ -121,6 +122,11 @@ pub fn print() -> String {
         text.push_str(&section(step));
     }
     text
+}
+
+/// The steps of this version by store, number and name, in the order in which they are applied.
+pub fn steps() -> impl Iterator<Item = (StoreKind, i32, &'static str)> {
+    TIMESCALE.iter().chain(CLICKHOUSE).map(|step| (step.store, step.number, step.name))
 }
 
 fn section(step: &Step) -> String {

@@ -62,10 +62,9 @@ impl Timescale {
         &self.ddl
     }
 
-    /// Connections in use and open, of those that write rows; for the metrics.
-    pub fn pool_status(&self) -> (usize, usize) {
-        let status = self.ingest.status();
-        (status.size.saturating_sub(status.available), status.size)
+    /// The connections that write rows; for the metrics.
+    pub fn pool_status(&self) -> deadpool_postgres::Status {
+        self.ingest.status()
     }
 
     async fn write_cut(

@@ -56,7 +56,9 @@ fn postgres_config(config: &TimescaleConfig, purpose: Purpose) -> Result<Postgre
     let mut postgres: PostgresConfig = config.url.reveal().parse().map_err(|_| {
         unavailable("timescale.url cannot be read: write postgres://USER[:PASSWORD]@HOST:PORT/DATABASE")
     })?;
-    if let Some(path) = &config.password_file {
+    if !config.password.is_empty() {
+        postgres.password(config.password.reveal());
+    } else if let Some(path) = &config.password_file {
         postgres.password(read_password(path)?);
     }
     let timeout = Duration::from_millis(config.connect_timeout_ms.max(1));

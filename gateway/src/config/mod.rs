@@ -1,14 +1,37 @@
-//! Configuration: one TOML file and the environment in, [`Config`] out.
+//! Configuration: one TOML file, an env file and the environment in, a checked [`Config`] out.
 //!
 //! Every setting has a place in the file (`http.listen`), an environment variable named after that place
-//! (`TIDEWELL_HTTP_LISTEN`) and a default. An unknown setting is an error that names it. The doc comments here are
-//! the text of `tidewell config reference`.
+//! (`TIDEWELL_HTTP_LISTEN`) and a default. Later sources win: defaults, file, env file, environment. An unknown setting
+//! is an error that names it and the nearest known one; all problems are told at once.
+//!
+//! A new setting is a field here and its default in [`defaults`](self): its variable, its entry in
+//! `gateway/docs/configuration.md`, `deploy/.env.example` and `deploy/tidewell.example.toml` follow from the field's
+//! type and doc comment ([`schema`]).
+
+mod defaults;
+mod env_file;
+mod environment;
+mod error;
+mod field_order;
+mod file;
+mod load;
+mod print;
+mod reference;
+mod schema;
+mod secret;
+mod validate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use error::{ConfigError, Problem};
+pub use load::{Loaded, Origin, Sources, load};
+pub use print::print;
+pub use reference::{Reference, reference};
+pub use secret::Secret;
 
 /// All settings of a gateway.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +41,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// OTLP over gRPC, `tidewell.v1.Ingest` and Arrow Flight.
     pub grpc: GrpcConfig,
+    /// Who may send.
+    pub auth: AuthConfig,
     /// Limits of requests and of what is under way.
     pub ingest: IngestConfig,
     /// TimescaleDB: metrics, traces and the registry.
@@ -37,8 +62,10 @@ pub struct HttpConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Longest time to wait for the headers of a request, in seconds.
+    #[schemars(range(min = 1))]
     pub header_timeout_seconds: u64,
     /// Longest time to wait for the body of a request, in seconds.
+    #[schemars(range(min = 1))]
     pub body_timeout_seconds: u64,
 }
 
@@ -49,7 +76,17 @@ pub struct GrpcConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Most requests under way at once on one connection.
+    #[schemars(range(min = 1))]
     pub max_concurrent_streams: u32,
+}
+
+/// Who may send.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Whether everyone who reaches a listener may send, read and register tables. Without it the gateway refuses to
+    /// listen on any address but the machine's own (127.0.0.0/8, ::1).
+    pub allow_unauthenticated: bool,
 }
 
 /// Limits of requests and of what is under way.
@@ -57,17 +94,23 @@ pub struct GrpcConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
     /// Largest request in bytes, before and after decompression.
+    #[schemars(range(min = 1024))]
     pub max_request_bytes: usize,
     /// Most records of one request.
+    #[schemars(range(min = 1))]
     pub max_request_records: usize,
     /// Most bytes that the decoded rows of one request may take in one table.
+    #[schemars(range(min = 1024))]
     pub max_decoded_bytes: usize,
     /// Deepest nesting of attribute values and JSON.
+    #[schemars(range(min = 1, max = 128))]
     pub max_depth: usize,
     /// Bytes of requests and of their decoded rows under way at once; more is refused as overload.
+    #[schemars(range(min = 1024))]
     pub in_flight_bytes: usize,
     /// Longest wait for a store's commit before the sender is asked to try again, in milliseconds. Keep it below the
     /// time-out of the senders: 5 s for an OpenTelemetry Collector.
+    #[schemars(range(min = 1))]
     pub ack_timeout_ms: u64,
 }
 
@@ -75,13 +118,16 @@ pub struct IngestConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchConfig {
-    /// Rows of one table.
+    /// They are sent when this many rows of one table wait.
+    #[schemars(range(min = 1))]
     pub max_rows: usize,
-    /// Bytes of the rows of one table.
+    /// They are sent when the rows of one table take this many bytes.
+    #[schemars(range(min = 1))]
     pub max_bytes: usize,
-    /// Age of the oldest row, in milliseconds.
+    /// They are sent when the oldest has waited this long, in milliseconds.
     pub max_age_ms: u64,
     /// Batches that are written at once.
+    #[schemars(range(min = 1))]
     pub writers: usize,
 }
 
@@ -89,21 +135,28 @@ pub struct BatchConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimescaleConfig {
-    /// Where Postgres is: `postgres://USER[:PASSWORD]@HOST:PORT/DATABASE`.
+    /// Where Postgres is: `postgres://USER[:PASSWORD]@HOST:PORT/DATABASE`. Special characters of the password are
+    /// percent-encoded; a `password` of its own needs no encoding.
     pub url: Secret,
-    /// A file that holds the password, instead of the URL.
+    /// Password, instead of one in the URL.
+    pub password: Secret,
+    /// A file that holds the password; a line break at its end is left out.
+    #[schemars(example = "/run/secrets/timescale_password")]
     pub password_file: Option<PathBuf>,
     /// Most connections.
+    #[schemars(range(min = 2))]
     pub pool_size: usize,
     /// Longest wait for a connection, in milliseconds.
+    #[schemars(range(min = 1))]
     pub connect_timeout_ms: u64,
     /// Longest run of one statement, in milliseconds.
+    #[schemars(range(min = 1))]
     pub statement_timeout_ms: u64,
     /// Role that changes tables; empty for the user of the URL.
     pub ddl_role: String,
     /// Role that writes rows; empty for the user of the URL.
     pub ingest_role: String,
-    /// When rows are sent.
+    /// When rows that wait for the store are sent to it: at the first of these limits.
     pub batch: BatchConfig,
 }
 
@@ -119,15 +172,18 @@ pub struct ClickHouseConfig {
     pub user: String,
     /// Password.
     pub password: Secret,
-    /// A file that holds the password.
+    /// A file that holds the password; a line break at its end is left out.
+    #[schemars(example = "/run/secrets/clickhouse_password")]
     pub password_file: Option<PathBuf>,
     /// Longest wait for a connection, in milliseconds.
+    #[schemars(range(min = 1))]
     pub connect_timeout_ms: u64,
     /// Longest run of one statement, in milliseconds.
+    #[schemars(range(min = 1))]
     pub statement_timeout_ms: u64,
-    /// Compression of what is sent: `lz4` or `none`.
+    /// Compression of what is sent.
     pub compression: Compression,
-    /// When rows are sent.
+    /// When rows that wait for the store are sent to it: at the first of these limits.
     pub batch: BatchConfig,
 }
 
@@ -135,10 +191,10 @@ pub struct ClickHouseConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// LZ4.
+    /// fast to make and to read.
     #[default]
     Lz4,
-    /// None: less work where the store is on the same machine.
+    /// less work where the store is on the same machine.
     None,
 }
 
@@ -146,9 +202,10 @@ pub enum Compression {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// `text` or `json`.
+    /// Form of the lines.
     pub format: LogFormat,
-    /// What is logged: a level, or directives such as `info,tidewell_gateway=debug`.
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or directives such as
+    /// `info,tidewell_gateway=debug`.
     pub level: String,
 }
 
@@ -156,10 +213,10 @@ pub struct LogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// lines for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// one JSON object a line.
     Json,
 }
 
@@ -168,115 +225,6 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
     /// Longest wait for requests under way and for the stores, in seconds.
+    #[schemars(range(min = 1))]
     pub timeout_seconds: u64,
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// A secret with this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-// === defaults ===
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
-            header_timeout_seconds: 5,
-            body_timeout_seconds: 30,
-        }
-    }
-}
-
-impl Default for GrpcConfig {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 4317)), max_concurrent_streams: 256 }
-    }
-}
-
-impl Default for IngestConfig {
-    fn default() -> Self {
-        Self {
-            max_request_bytes: 64 * 1024 * 1024,
-            max_request_records: 1_000_000,
-            max_decoded_bytes: 256 * 1024 * 1024,
-            max_depth: 16,
-            in_flight_bytes: 512 * 1024 * 1024,
-            ack_timeout_ms: 4_000,
-        }
-    }
-}
-
-impl Default for TimescaleConfig {
-    fn default() -> Self {
-        Self {
-            url: Secret::new("postgres://tidewell@127.0.0.1:5432/tidewell"),
-            password_file: None,
-            pool_size: 10,
-            connect_timeout_ms: 2_000,
-            statement_timeout_ms: 30_000,
-            ddl_role: String::new(),
-            ingest_role: String::new(),
-            batch: BatchConfig { max_rows: 50_000, max_bytes: 32 * 1024 * 1024, max_age_ms: 20, writers: 3 },
-        }
-    }
-}
-
-impl Default for ClickHouseConfig {
-    fn default() -> Self {
-        Self {
-            url: "http://127.0.0.1:8123".to_owned(),
-            database: "tidewell".to_owned(),
-            user: "default".to_owned(),
-            password: Secret::default(),
-            password_file: None,
-            connect_timeout_ms: 2_000,
-            statement_timeout_ms: 30_000,
-            compression: Compression::default(),
-            batch: BatchConfig {
-                max_rows: 200_000,
-                max_bytes: 64 * 1024 * 1024,
-                max_age_ms: 200,
-                writers: 2,
-            },
-        }
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
-    }
-}
-
-impl Default for ShutdownConfig {
-    fn default() -> Self {
-        Self { timeout_seconds: 10 }
-    }
-}
-
-// === impl Secret ===
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.0.is_empty() { "" } else { "***" })
-    }
 }

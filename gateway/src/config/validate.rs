@@ -1,0 +1,166 @@
+//! What types and ranges cannot say: which values make no sense by themselves or together.
+
+use std::net::SocketAddr;
+
+use super::{BatchConfig, ClickHouseConfig, Config, TimescaleConfig};
+use crate::observe::logging;
+use crate::registry::Identifier;
+
+type Problems = Vec<(&'static str, String)>;
+
+/// All problems, each with the path of its setting.
+pub(super) fn problems(config: &Config) -> Problems {
+    let mut problems = Problems::new();
+    listeners(config, &mut problems);
+    limits(config, &mut problems);
+    timescale(&config.timescale, &mut problems);
+    clickhouse(&config.clickhouse, &mut problems);
+    if let Err(reason) = logging::filter(&config.log.level) {
+        problems.push(("log.level", reason));
+    }
+    problems
+}
+
+fn listeners(config: &Config, problems: &mut Problems) {
+    let (http, grpc) = (config.http.listen, config.grpc.listen);
+    let overlap = http.ip() == grpc.ip() || http.ip().is_unspecified() || grpc.ip().is_unspecified();
+    // Port 0 lets the system choose, and it does not choose one twice.
+    if http.port() == grpc.port() && http.port() != 0 && overlap {
+        let reason = format!("{grpc} is taken by http.listen: give the two different ports");
+        problems.push(("grpc.listen", reason));
+    }
+    for (setting, address) in [("http.listen", http), ("grpc.listen", grpc)] {
+        if !is_loopback(address) && !config.auth.allow_unauthenticated {
+            let reason = format!(
+                "{address} can be reached from other machines and nothing asks callers who they are: listen on \
+                 127.0.0.1, or set auth.allow_unauthenticated = true where a network policy or a proxy does that"
+            );
+            problems.push((setting, reason));
+        }
+    }
+}
+
+/// `::ffff:127.0.0.1` is the machine's own address as well.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+fn limits(config: &Config, problems: &mut Problems) {
+    let ingest = &config.ingest;
+    // Otherwise a request within its own limits is refused as overload, and its sender repeats it for ever.
+    let largest = ingest.max_request_bytes.saturating_add(ingest.max_decoded_bytes);
+    if ingest.in_flight_bytes < largest {
+        let reason = format!(
+            "{} is less than one request may take, {largest} (ingest.max_request_bytes + ingest.max_decoded_bytes)",
+            ingest.in_flight_bytes
+        );
+        problems.push(("ingest.in_flight_bytes", reason));
+    }
+    for (setting, batch) in [
+        ("timescale.batch.max_age_ms", &config.timescale.batch),
+        ("clickhouse.batch.max_age_ms", &config.clickhouse.batch),
+    ] {
+        if let Some(reason) = too_old(batch, ingest.ack_timeout_ms) {
+            problems.push((setting, reason));
+        }
+    }
+}
+
+fn too_old(batch: &BatchConfig, ack_timeout_ms: u64) -> Option<String> {
+    (batch.max_age_ms >= ack_timeout_ms).then(|| {
+        format!(
+            "rows may wait {} ms for their batch, but their sender is answered after {ack_timeout_ms} ms \
+             (ingest.ack_timeout_ms): make it less",
+            batch.max_age_ms
+        )
+    })
+}
+
+fn timescale(timescale: &TimescaleConfig, problems: &mut Problems) {
+    match url_problem(timescale) {
+        Some(reason) => problems.push(("timescale.url", reason)),
+        None if !timescale.password.is_empty() || timescale.password_file.is_some() => {
+            let in_url = timescale.url.reveal().parse::<tokio_postgres::Config>();
+            if in_url.is_ok_and(|url| url.get_password().is_some()) {
+                let reason = "the URL holds a password as well: leave out one of the two".to_owned();
+                problems.push(("timescale.password", reason));
+            }
+        }
+        None => {}
+    }
+    if timescale.pool_size <= timescale.batch.writers {
+        let reason = format!(
+            "{} connections are too few: timescale.batch.writers = {} take one each, and the registry needs one",
+            timescale.pool_size, timescale.batch.writers
+        );
+        problems.push(("timescale.pool_size", reason));
+    }
+    for (setting, role) in
+        [("timescale.ddl_role", &timescale.ddl_role), ("timescale.ingest_role", &timescale.ingest_role)]
+    {
+        if !role.is_empty() {
+            problems.extend(identifier(setting, role));
+        }
+    }
+}
+
+/// Nothing of the URL is repeated, nor what the parser says of it: either may hold a part of the password.
+fn url_problem(timescale: &TimescaleConfig) -> Option<String> {
+    use tokio_postgres::config::SslMode;
+
+    const FORM: &str = "write postgres://USER@HOST:PORT/DATABASE, with special characters of a password \
+                        percent-encoded or the password in timescale.password";
+    let text = timescale.url.reveal();
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Some(format!("is no Postgres URL: {FORM}"));
+    }
+    let Ok(url) = text.parse::<tokio_postgres::Config>() else {
+        return Some(format!("is no Postgres URL: {FORM}"));
+    };
+    if url.get_hosts().is_empty() || url.get_user().is_none() || url.get_dbname().is_none() {
+        return Some(format!("lacks a user, host or database: {FORM}"));
+    }
+    if matches!(url.get_ssl_mode(), SslMode::Require) {
+        return Some(
+            "asks for sslmode=require, and this version has no TLS to the stores: use a tunnel".to_owned(),
+        );
+    }
+    None
+}
+
+fn clickhouse(clickhouse: &ClickHouseConfig, problems: &mut Problems) {
+    if let Err(reason) = http_url(&clickhouse.url) {
+        problems.push(("clickhouse.url", reason.to_owned()));
+    }
+    problems.extend(identifier("clickhouse.database", &clickhouse.database));
+    if clickhouse.user.is_empty() {
+        problems
+            .push(("clickhouse.user", "is empty: ClickHouse's own name for nobody is `default`".to_owned()));
+    }
+}
+
+fn http_url(text: &str) -> Result<(), &'static str> {
+    let url: http::Uri = text.parse().map_err(|_| "is no URL: write http://HOST:PORT")?;
+    match url.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err("asks for https, and this version has no TLS to the stores: use a tunnel");
+        }
+        _ => return Err("is no URL: write http://HOST:PORT"),
+    }
+    let authority = url.authority().ok_or("has no host: write http://HOST:PORT")?;
+    if authority.as_str().contains('@') {
+        return Err("holds a user: put it in clickhouse.user and the password in clickhouse.password");
+    }
+    if url.query().is_some() {
+        return Err("has a query: the gateway sends settings of its own with each request");
+    }
+    Ok(())
+}
+
+fn identifier(setting: &'static str, name: &str) -> Option<(&'static str, String)> {
+    Identifier::new(name).err().map(|error| (setting, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

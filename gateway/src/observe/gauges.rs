@@ -1,0 +1,101 @@
+//! What `/metrics` says of this moment rather than counts: the parts of the gateway in, a registry of gauges out. It is
+//! made anew for each scrape, so that no part has to know that it is watched.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::health::Report;
+use super::process::Process;
+
+/// The values at one moment.
+#[derive(Debug, Clone)]
+pub struct Moment<'r> {
+    /// The state of the gateway and its stores.
+    pub health: &'r Report,
+    /// Rows that wait for each store: Timescale, ClickHouse.
+    pub waiting_rows: [usize; 2],
+    /// Bytes of requests and of their rows under way.
+    pub in_flight_bytes: usize,
+    /// Most of them (`ingest.in_flight_bytes`).
+    pub in_flight_limit_bytes: usize,
+    /// Connections to Postgres that write rows.
+    pub pool: deadpool_postgres::Status,
+    /// Tables that are known.
+    pub tables: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreLabels {
+    store: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    store: &'static str,
+    state: &'static str,
+}
+
+type Number = Gauge<u64, AtomicU64>;
+type Real = Gauge<f64, AtomicU64>;
+
+/// The gauges of this moment.
+pub fn registry(moment: &Moment<'_>) -> Registry {
+    let mut all = Registry::default();
+    let tidewell = all.sub_registry_with_prefix("tidewell");
+
+    number(tidewell, "ready", "1 when writes are taken", usize::from(moment.health.status.is_ready()));
+    let up = Family::<StoreLabels, Number>::default();
+    let probe = Family::<StoreLabels, Real>::default();
+    for store in &moment.health.stores {
+        let labels = StoreLabels { store: store.store };
+        if let Some(is_up) = store.up {
+            up.get_or_create(&labels).set(u64::from(is_up));
+            probe.get_or_create(&labels).set(store.probe_ms / 1000.0);
+        }
+    }
+    tidewell.register("store_up", "1 when the store answered the last probe", up);
+    tidewell.register("store_probe_duration_seconds", "Time of the last probe", probe);
+
+    let waiting = Family::<StoreLabels, Number>::default();
+    for (store, rows) in ["timescale", "clickhouse"].into_iter().zip(moment.waiting_rows) {
+        waiting.get_or_create(&StoreLabels { store }).set(rows as u64);
+    }
+    tidewell.register("queue_rows", "Rows that wait to be sent to a store", waiting);
+    number(tidewell, "in_flight_bytes", "Bytes of requests and their rows under way", moment.in_flight_bytes);
+    number(
+        tidewell,
+        "in_flight_limit_bytes",
+        "Most bytes that may be under way (ingest.in_flight_bytes)",
+        moment.in_flight_limit_bytes,
+    );
+
+    let connections = Family::<ConnectionLabels, Number>::default();
+    let pool = &moment.pool;
+    for (state, number) in [("in_use", pool.size.saturating_sub(pool.available)), ("idle", pool.available)] {
+        connections.get_or_create(&ConnectionLabels { store: "timescale", state }).set(number as u64);
+    }
+    tidewell.register("pool_connections", "Open connections that write rows", connections);
+    let of_timescale = |value: usize| {
+        let family = Family::<StoreLabels, Number>::default();
+        family.get_or_create(&StoreLabels { store: "timescale" }).set(value as u64);
+        family
+    };
+    tidewell.register("pool_limit", "Most connections that write rows", of_timescale(pool.max_size));
+    tidewell.register("pool_waiting", "Tasks that wait for a connection", of_timescale(pool.waiting));
+    number(tidewell, "tables", "Tables that are known", moment.tables);
+
+    if let Some(process) = Process::now() {
+        process.register(&mut all);
+    }
+    all
+}
+
+fn number(registry: &mut Registry, name: &str, help: &str, value: usize) {
+    let gauge = Number::default();
+    gauge.set(value as u64);
+    registry.register(name, help, gauge);
+}

@@ -1,0 +1,312 @@
+//! Whether the gateway is alive and whether it can take writes: the state of its parts in, `/healthz` and `/readyz` out.
+//!
+//! | state | `/readyz` | why |
+//! |---|---|---|
+//! | `ready` | 200 | all stores answer |
+//! | `degraded` | 200 | a store does not answer: what is meant for the other one is taken, the rest is refused as retryable |
+//! | `unavailable` | 503 | no store answers: every write would be refused |
+//! | `starting` | 503 | the stores' tables are not prepared yet |
+//! | `stopping` | 503 | the gateway finishes what it accepted and ends |
+//!
+//! A single store that is down does not make a gateway unready: all gateways behind one address share it, and taking
+//! them all away would stop the signals of the other store as well. `/healthz` is 200 as long as the process
+//! answers at all; restarting it would not bring a store back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::future::join_all;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::ingest::Readiness;
+use crate::store::Store;
+
+/// How often the stores are asked.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// A store that answers later than this does not answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often an outage that goes on is logged.
+const REMIND_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of the stores. One per gateway.
+#[derive(Debug)]
+pub struct Health {
+    stores: Vec<Probed>,
+    started: Instant,
+}
+
+#[derive(Debug)]
+struct Probed {
+    store: Arc<dyn Store>,
+    last: Mutex<Last>,
+}
+
+/// The outcome of the last probe.
+#[derive(Debug)]
+struct Last {
+    /// None before the first probe.
+    up: Option<bool>,
+    since: SystemTime,
+    took: Duration,
+    error: Option<String>,
+    logged: Instant,
+}
+
+/// The state of the gateway as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Everything answers.
+    Ready,
+    /// A store does not answer.
+    Degraded,
+    /// No store answers.
+    Unavailable,
+    /// The tables are being prepared.
+    Starting,
+    /// The gateway is ending.
+    Stopping,
+}
+
+/// What `/readyz` answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Always `tidewell`: tells the gateway from whatever else may listen on its port.
+    pub service: &'static str,
+    /// The running version.
+    pub version: &'static str,
+    /// The state as a whole.
+    pub status: Status,
+    /// For how long the gateway has been running, in seconds.
+    pub uptime_seconds: u64,
+    /// The stores.
+    pub stores: Vec<StoreReport>,
+}
+
+/// What is known of one store.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreReport {
+    /// `timescale` or `clickhouse`.
+    pub store: &'static str,
+    /// Whether it answered the last probe; null before the first.
+    pub up: Option<bool>,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// How long the last probe took, in milliseconds.
+    pub probe_ms: f64,
+    /// What went wrong with the last probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Status {
+    /// Whether writes are taken.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+}
+
+impl Health {
+    /// The health of a gateway with these stores, of which nothing is known yet.
+    pub fn new(stores: impl IntoIterator<Item = Arc<dyn Store>>) -> Self {
+        let probed = |store| {
+            let last = Last {
+                up: None,
+                since: SystemTime::now(),
+                took: Duration::ZERO,
+                error: None,
+                logged: Instant::now(),
+            };
+            Probed { store, last: Mutex::new(last) }
+        };
+        Self { stores: stores.into_iter().map(probed).collect(), started: Instant::now() }
+    }
+
+    /// Asks the stores every few seconds until `stop`.
+    pub async fn watch(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.probe() => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PROBE_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Asks all stores once, at the same time.
+    pub async fn probe(&self) {
+        join_all(self.stores.iter().map(Probed::probe)).await;
+    }
+
+    /// What is known right now.
+    pub fn report(&self, readiness: Readiness) -> Report {
+        let stores: Vec<StoreReport> = self.stores.iter().map(Probed::report).collect();
+        let down = stores.iter().filter(|store| store.up == Some(false)).count();
+        let status = match readiness {
+            Readiness::Starting => Status::Starting,
+            Readiness::Stopping => Status::Stopping,
+            Readiness::Ready if down == 0 => Status::Ready,
+            Readiness::Ready if down < stores.len() => Status::Degraded,
+            Readiness::Ready => Status::Unavailable,
+        };
+        Report {
+            service: "tidewell",
+            version: env!("CARGO_PKG_VERSION"),
+            status,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            stores,
+        }
+    }
+}
+
+impl Probed {
+    async fn probe(&self) {
+        let started = Instant::now();
+        let outcome = match tokio::time::timeout(PROBE_TIMEOUT, self.store.ping()).await {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
+        };
+        self.note(outcome.err(), started.elapsed(), Instant::now());
+    }
+
+    /// Records an outcome and logs what changed.
+    fn note(&self, error: Option<String>, took: Duration, now: Instant) {
+        let store = self.store.kind().name();
+        let up = error.is_none();
+        let mut last = self.last.lock();
+        let changed = last.up != Some(up);
+        let reminder = !up && now.duration_since(last.logged) >= REMIND_EVERY;
+        let lasted = last.since.elapsed().unwrap_or_default().as_secs();
+        match (&error, last.up) {
+            (Some(error), _) if changed => tracing::warn!(store, %error, "a store does not answer"),
+            (Some(error), _) if reminder => {
+                tracing::warn!(store, %error, seconds = lasted, "a store still does not answer");
+            }
+            (None, Some(false)) => tracing::info!(store, seconds = lasted, "a store answers again"),
+            _ => {}
+        }
+        if changed || reminder {
+            last.logged = now;
+        }
+        if changed {
+            last.since = SystemTime::now();
+        }
+        last.up = Some(up);
+        last.took = took;
+        last.error = error;
+    }
+
+    fn report(&self) -> StoreReport {
+        let last = self.last.lock();
+        StoreReport {
+            store: self.store.kind().name(),
+            up: last.up,
+            since: DateTime::<Utc>::from(last.since).to_rfc3339_opts(SecondsFormat::Secs, true),
+            probe_ms: (last.took.as_secs_f64() * 1e5).round() / 100.0,
+            error: last.error.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::registry::{StoreKind, TableDef};
+    use crate::store::{Cut, StoreError};
+
+    /// Answers probes as told, and nothing else.
+    #[derive(Debug)]
+    struct Answering(StoreKind, Mutex<Result<(), StoreError>>);
+
+    #[async_trait]
+    impl Store for Answering {
+        fn kind(&self) -> StoreKind {
+            self.0
+        }
+        fn ddl(&self, _: &TableDef) -> Vec<String> {
+            Vec::new()
+        }
+        async fn prepare(&self, _: &TableDef) -> Result<(), StoreError> {
+            Ok(())
+        }
+        async fn write(&self, _: &Cut) -> Result<(), StoreError> {
+            Ok(())
+        }
+        async fn ping(&self) -> Result<(), StoreError> {
+            self.1.lock().clone()
+        }
+    }
+
+    fn down() -> Result<(), StoreError> {
+        Err(StoreError::Unavailable { store: "clickhouse", reason: "connection refused".to_owned() })
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_down_degrades_and_two_make_unready() {
+        let timescale = Arc::new(Answering(StoreKind::Timescale, Mutex::new(Ok(()))));
+        let clickhouse = Arc::new(Answering(StoreKind::ClickHouse, Mutex::new(Ok(()))));
+        let health = Health::new([Arc::clone(&timescale) as Arc<dyn Store>, Arc::clone(&clickhouse) as _]);
+        assert_eq!(health.report(Readiness::Starting).status, Status::Starting);
+        assert_eq!(health.report(Readiness::Starting).stores[0].up, None);
+        health.probe().await;
+        assert_eq!(health.report(Readiness::Ready).status, Status::Ready);
+        *clickhouse.1.lock() = down();
+        health.probe().await;
+        let report = health.report(Readiness::Ready);
+        assert_eq!(report.status, Status::Degraded);
+        assert!(report.status.is_ready());
+        assert_eq!(
+            report.stores[1].error.as_deref(),
+            Some("clickhouse is not available: connection refused")
+        );
+        *timescale.1.lock() = down();
+        health.probe().await;
+        assert_eq!(health.report(Readiness::Ready).status, Status::Unavailable);
+        assert!(!health.report(Readiness::Ready).status.is_ready());
+        assert_eq!(health.report(Readiness::Stopping).status, Status::Stopping);
+        *timescale.1.lock() = Ok(());
+        *clickhouse.1.lock() = Ok(());
+        health.probe().await;
+        let report = health.report(Readiness::Ready);
+        assert_eq!((report.status, report.stores[1].error.clone()), (Status::Ready, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_at_all_is_down() {
+        #[derive(Debug)]
+        struct Silent;
+        #[async_trait]
+        impl Store for Silent {
+            fn kind(&self) -> StoreKind {
+                StoreKind::Timescale
+            }
+            fn ddl(&self, _: &TableDef) -> Vec<String> {
+                Vec::new()
+            }
+            async fn prepare(&self, _: &TableDef) -> Result<(), StoreError> {
+                Ok(())
+            }
+            async fn write(&self, _: &Cut) -> Result<(), StoreError> {
+                Ok(())
+            }
+            async fn ping(&self) -> Result<(), StoreError> {
+                std::future::pending().await
+            }
+        }
+        let health = Health::new([Arc::new(Silent) as Arc<dyn Store>]);
+        health.probe().await;
+        let report = health.report(Readiness::Ready);
+        assert_eq!(report.stores[0].error.as_deref(), Some("no answer within 3 s"));
+        assert_eq!(report.status, Status::Unavailable);
+    }
+}

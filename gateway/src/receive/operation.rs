@@ -1,0 +1,84 @@
+//! What operators and their machines look at: `/healthz`, `/readyz`, `/metrics` and a page for people at `/`.
+//!
+//! None of these needs a store, so that they answer whatever state the gateway is in.
+
+mod page;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use super::Shared;
+use super::http_answer::Json;
+use crate::observe::exposition::{self, Format};
+use crate::observe::gauges::{self, Moment};
+use crate::registry::Tenant;
+use crate::rejection::Rejection;
+
+/// No scripts, nothing from elsewhere: names of tables come from callers.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+/// The addresses of this module.
+pub fn routes() -> Router<Shared> {
+    let only_get = || async { Rejection::MethodNotAllowed { allow: "GET, HEAD" } };
+    Router::new()
+        .route("/", get(page).fallback(only_get))
+        .route("/healthz", get(alive).fallback(only_get))
+        .route("/readyz", get(ready).fallback(only_get))
+        .route("/metrics", get(metrics).fallback(only_get))
+}
+
+#[derive(Serialize)]
+struct Alive {
+    service: &'static str,
+    version: &'static str,
+    status: &'static str,
+}
+
+/// 200 as long as the process answers at all.
+async fn alive() -> Json<Alive> {
+    let alive = Alive { service: "tidewell", version: env!("CARGO_PKG_VERSION"), status: "alive" };
+    Json(StatusCode::OK, alive)
+}
+
+/// 200 when writes are taken, 503 when not; the states are in [`crate::observe::health`].
+async fn ready(State(shared): State<Shared>) -> Response {
+    let report = shared.health.report(shared.ingest.readiness());
+    let status = if report.status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Json(status, report).into_response()
+}
+
+/// The metrics in the format that `Accept` asks for.
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    let health = shared.health.report(shared.ingest.readiness());
+    let limit = shared.config.ingest.in_flight_bytes;
+    let now = gauges::registry(&Moment {
+        health: &health,
+        waiting_rows: shared.delivery.waiting_rows(),
+        in_flight_bytes: limit.saturating_sub(shared.ingest.memory().available()),
+        in_flight_limit_bytes: limit,
+        pool: shared.timescale.pool_status(),
+        tables: shared.ingest.tables().all().count(),
+    });
+    match exposition::text(&[shared.metrics.registry(), &now], format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// The page for people.
+async fn page(State(shared): State<Shared>) -> Response {
+    let report = shared.health.report(shared.ingest.readiness());
+    let tables = shared.ingest.tables().tables(&Tenant::default());
+    let html = page::html(&report, shared.addresses, &tables);
+    ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-store")], Html(html))
+        .into_response()
+}
