@@ -2,8 +2,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod command;
+mod grafana;
 mod grpc;
 mod harness;
 mod lifecycle;
+mod operation;
 mod rest;
 mod stores;
