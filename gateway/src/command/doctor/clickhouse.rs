@@ -5,10 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::findings::Findings;
 use super::timescale::{report_skew, skew_seconds};
 use crate::config::Config;
-use crate::store::clickhouse::ClickHouse;
-
-/// Oldest version that we support.
-const OLDEST: (u32, u32) = (24, 4);
+use crate::store::clickhouse::{ClickHouse, OLDEST_VERSION};
 
 /// Settings without which a retry after an unknown outcome could double or lose rows. The others follow the server.
 const NEEDED: [&str; 4] =
@@ -42,10 +39,10 @@ fn check_version(version: &str, findings: &mut Findings) {
         (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor)),
         _ => None,
     };
-    if number.is_some_and(|number| number >= OLDEST) {
+    if number.is_some_and(|number| number >= OLDEST_VERSION) {
         findings.ok("clickhouse version", version);
     } else {
-        let (major, minor) = OLDEST;
+        let (major, minor) = OLDEST_VERSION;
         findings.fail(
             "clickhouse version",
             format!("{version} is older than {major}.{minor}"),

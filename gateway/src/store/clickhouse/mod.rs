@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 use self::error::{code, data_error, from_clickhouse, schema_error};
+pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::{Cut, Store, StoreError};
 use crate::config::{ClickHouseConfig, Compression};

@@ -10,7 +10,7 @@ use super::error::{from_clickhouse, unavailable};
 use crate::store::StoreError;
 
 /// Oldest version that we support.
-pub(super) const OLDEST: (u32, u32) = (24, 4);
+pub const OLDEST: (u32, u32) = (24, 4);
 
 /// Settings of an INSERT, pinned so that one cut is one part whatever the server's defaults are, and so that a retry
 /// with the same token is recognised. Older servers lack some; those they lack they also do not need.
