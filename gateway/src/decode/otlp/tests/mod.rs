@@ -1,6 +1,7 @@
 //! OTLP decoding against what prost reads, and against each trap of the protocol.
 
 mod bombs;
+mod corpus;
 mod differential;
 mod expected;
 mod generate;
