@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::{LOGS, LOGS_JSON, METRICS, TIME, attribute, decode, decode_with, logs_of, refusal, text};
-use crate::decode::table_builder::MAX_ATTRIBUTES;
+use crate::decode::rules::MAX_ATTRIBUTES;
 use crate::decode::{DecodeError, DecodeLimits, TableBuilder};
 
 fn nested(levels: usize, map: bool) -> AnyValue {
