@@ -11,7 +11,6 @@ pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
-pub mod level;
 pub mod lines;
 pub mod otlp;
 pub mod rules;

@@ -3,6 +3,8 @@
 //! The numbers are those of OpenTelemetry's log data model, "Severity Fields" and its appendix B for syslog. Numeric
 //! levels are read as syslog's 0 to 7, and as those of pino and bunyan, 10 to 60.
 
+use std::borrow::Cow;
+
 /// A severity: its number (1 to 24) and the name of its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Severity {
@@ -47,9 +49,27 @@ pub fn parse(text: &str) -> Option<Severity> {
     Some(Severity { number, level: level_of(number)? })
 }
 
+/// The level of a log record: by its severity number, or else by its text, which is kept in lower case when it is
+/// none of the known spellings.
+pub fn level(number: i32, text: &str) -> Cow<'_, str> {
+    match level_of(number).or_else(|| parse(text).map(|severity| severity.level)) {
+        Some(level) => Cow::Borrowed(level),
+        None => Cow::Owned(text.to_lowercase()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_decides_before_the_text() {
+        for (number, text, wanted) in
+            [(17, "INFO", "error"), (0, "Warning", "warn"), (99, "Audit", "audit"), (0, "", "")]
+        {
+            assert_eq!(level(number, text), wanted);
+        }
+    }
 
     #[test]
     fn spellings_meet_in_one_level() {

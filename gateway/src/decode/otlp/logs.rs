@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `timestamp` | `time_unix_nano`; when 0 `observed_time_unix_nano`; when 0 the time of arrival, with a warning |
 //! | `observed_timestamp` | `observed_time_unix_nano`, NULL when 0 |
-//! | `level` | the word for `severity_number`; without one, for `severity_text` |
+//! | `level` | the word for `severity_number`; without one for `severity_text`; else that text in lower case |
 //! | `message`, `message_type` | the body's canonical text, and its type: `''` for a string, `null` when absent |
 //! | `trace_id`, `span_id` | lower-case hex; `''` when absent or all zeros |
 //! | `flags` | NULL when 0 |
@@ -15,7 +15,7 @@ use super::outcome::Warning;
 use super::walk::{Items, State};
 use crate::decode::any_value::{Values, within};
 use crate::decode::wire::{Merged, Reader};
-use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, level};
+use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, severity};
 use crate::registry::ValueType;
 use crate::registry::builtin::LOGS_EVENTS;
 
@@ -153,10 +153,7 @@ impl Logs {
         if observed_time != 0 {
             row.set_time(columns.observed_timestamp, observed_time)?;
         }
-        match level::from_severity_number(record.severity_number) {
-            Some(level) => row.set_text(columns.level, level)?,
-            None => row.set_text(columns.level, &level::from_text(record.severity_text))?,
-        }
+        row.set_text(columns.level, &severity::level(record.severity_number, record.severity_text))?;
         row.set_int(columns.severity_number, i64::from(record.severity_number))?;
         row.set_text(columns.severity_text, record.severity_text)?;
         let trace_id = ids::optional("trace_id", record.trace_id, TRACE_ID)?;

@@ -7,6 +7,8 @@
 //!
 //! Sources: the OTLP 1.11 specification and the comments in its `.proto` files.
 
+pub mod json;
+
 mod ids;
 mod logs;
 mod metrics;
@@ -15,6 +17,9 @@ mod outcome;
 mod span_parts;
 mod traces;
 mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use self::outcome::PROTOBUF;
 

@@ -1,6 +1,5 @@
 //! What becomes of the records of one request: counts, refusals and warnings.
 
-use crate::decode::rules::MAX_VALUE_BYTES;
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord, TableBuilder};
 
 /// The media type of OTLP messages in protobuf.
@@ -58,7 +57,7 @@ impl Outcome {
                 index,
                 table: table.to_owned(),
                 error,
-                payload: bytes.get(..MAX_VALUE_BYTES).unwrap_or(bytes).to_vec(),
+                payload: bytes.to_vec(),
                 content_type: PROTOBUF,
             }),
         }

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::records::{Kind, Plan, PlannedField, each_record, find, values};
 use crate::decode::wire::Reader;
-use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, level};
+use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, severity};
 use crate::registry::builtin::{LOGS_EVENTS, METRICS_EVENTS, TRACES_SPANS};
 
 /// `LogRecord` to `logs_events`.
@@ -89,10 +89,7 @@ pub(super) fn logs(message: &[u8], context: &DecodeContext<'_>) -> Result<Decode
             row.set_int(severity_number, 0)?;
         }
         if head.level.is_empty() {
-            match level::from_severity_number(head.severity_number) {
-                Some(level) => row.set_text(level_column, level)?,
-                None => row.set_text(level_column, &level::from_text(head.severity_text))?,
-            }
+            row.set_text(level_column, &severity::level(head.severity_number, head.severity_text))?;
         }
         Ok(())
     })?;

@@ -1,0 +1,4 @@
+//! OTLP metrics in protobuf.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| tidewell_fuzz::run(tidewell_gateway::decode::otlp::metrics, body));
