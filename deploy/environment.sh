@@ -5,8 +5,8 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 # Always the embedded stores: a test or a demo must not reach a production database that happens to be configured.
-export TIDEWELL_TIMESCALE_URL="postgres://tidewell@127.0.0.1:${TIDEWELL_EMBEDDED_TIMESCALE_PORT:-15432}/tidewell"
-export TIDEWELL_CLICKHOUSE_URL="http://127.0.0.1:${TIDEWELL_EMBEDDED_CLICKHOUSE_PORT:-18123}"
+export TIDEWELL_TIMESCALE_URL="postgres://tidewell@127.0.0.1:${EMBEDDED_STORES_TIMESCALE_PORT:-15432}/tidewell"
+export TIDEWELL_CLICKHOUSE_URL="http://127.0.0.1:${EMBEDDED_STORES_CLICKHOUSE_PORT:-18123}"
 export TIDEWELL_CLICKHOUSE_DATABASE=tidewell
 
 embedded="${CARGO_TARGET_DIR:-target}/quick/tidewell-embedded"

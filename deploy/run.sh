@@ -25,5 +25,7 @@ if kill -0 "$gateway" 2>/dev/null; then
 fi
 
 # A signal ends `wait` before the gateway has finished what it accepted.
-while kill -0 "$gateway" 2>/dev/null; do wait "$gateway" && status=0 || status=$?; done
-exit "$status"
+while true; do
+    wait "$gateway" && status=0 || status=$?
+    kill -0 "$gateway" 2>/dev/null || exit "$status"
+done

@@ -15,22 +15,24 @@ pub(crate) enum StoreName {
 }
 
 /// Settings that every command takes.
+///
+/// Their variables do not begin with `TIDEWELL_`: the gateway refuses such a variable when it is not one of its own.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
     /// Folder of the stores' data, logs and pid files [default: data/stores in the project's folder]
-    #[arg(long, env = "TIDEWELL_EMBEDDED_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "EMBEDDED_STORES_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Folder where the stores' programs are installed [default: .tools in the project's folder]
-    #[arg(long, env = "TIDEWELL_EMBEDDED_TOOLS_DIR", value_name = "DIR")]
+    #[arg(long, env = "EMBEDDED_STORES_TOOLS_DIR", value_name = "DIR")]
     tools_dir: Option<PathBuf>,
     /// Port of PostgreSQL on 127.0.0.1
-    #[arg(long, env = "TIDEWELL_EMBEDDED_TIMESCALE_PORT", value_name = "PORT", default_value_t = 15432)]
+    #[arg(long, env = "EMBEDDED_STORES_TIMESCALE_PORT", value_name = "PORT", default_value_t = 15432)]
     timescale_port: u16,
     /// Port of ClickHouse's HTTP interface on 127.0.0.1
-    #[arg(long, env = "TIDEWELL_EMBEDDED_CLICKHOUSE_PORT", value_name = "PORT", default_value_t = 18123)]
+    #[arg(long, env = "EMBEDDED_STORES_CLICKHOUSE_PORT", value_name = "PORT", default_value_t = 18123)]
     clickhouse_port: u16,
     /// Debian archive for debootstrap [default: found in apt's sources]
-    #[arg(long, env = "TIDEWELL_EMBEDDED_DEBIAN_ARCHIVE", value_name = "URI")]
+    #[arg(long, env = "EMBEDDED_STORES_DEBIAN_ARCHIVE", value_name = "URI")]
     debian_archive: Option<String>,
     /// Only this store
     #[arg(long, value_name = "STORE")]

@@ -185,7 +185,7 @@ impl Store for Timescale {
     }
 
     fn port_setting(&self) -> &'static str {
-        "--timescale-port (TIDEWELL_EMBEDDED_TIMESCALE_PORT)"
+        "--timescale-port (EMBEDDED_STORES_TIMESCALE_PORT)"
     }
 
     fn url(&self, port: u16) -> String {

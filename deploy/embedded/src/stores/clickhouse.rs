@@ -78,7 +78,7 @@ impl Store for ClickHouse {
     }
 
     fn port_setting(&self) -> &'static str {
-        "--clickhouse-port (TIDEWELL_EMBEDDED_CLICKHOUSE_PORT)"
+        "--clickhouse-port (EMBEDDED_STORES_CLICKHOUSE_PORT)"
     }
 
     fn url(&self, port: u16) -> String {
