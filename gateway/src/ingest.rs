@@ -214,6 +214,11 @@ impl Ingest {
         &self.memory
     }
 
+    /// The limits of one request.
+    pub fn decode_limits(&self) -> DecodeLimits {
+        self.limits.decode
+    }
+
     /// The tables right now.
     pub fn tables(&self) -> Snapshot {
         self.tables.load()

@@ -47,6 +47,7 @@ impl Default for TimescaleConfig {
             statement_timeout_ms: 30_000,
             ddl_role: String::new(),
             ingest_role: String::new(),
+            read_role: String::new(),
             batch: BatchConfig { max_rows: 50_000, max_bytes: 32 * 1024 * 1024, max_age_ms: 20, writers: 3 },
         }
     }

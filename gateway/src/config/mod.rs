@@ -156,6 +156,8 @@ pub struct TimescaleConfig {
     pub ddl_role: String,
     /// Role that writes rows; empty for the user of the URL.
     pub ingest_role: String,
+    /// Role that reads rows; empty for the user of the URL.
+    pub read_role: String,
     /// When rows that wait for the store are sent to it: at the first of these limits.
     pub batch: BatchConfig,
 }

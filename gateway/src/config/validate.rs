@@ -95,9 +95,11 @@ fn timescale(timescale: &TimescaleConfig, problems: &mut Problems) {
         );
         problems.push(("timescale.pool_size", reason));
     }
-    for (setting, role) in
-        [("timescale.ddl_role", &timescale.ddl_role), ("timescale.ingest_role", &timescale.ingest_role)]
-    {
+    for (setting, role) in [
+        ("timescale.ddl_role", &timescale.ddl_role),
+        ("timescale.ingest_role", &timescale.ingest_role),
+        ("timescale.read_role", &timescale.read_role),
+    ] {
         if !role.is_empty() {
             problems.extend(identifier(setting, role));
         }

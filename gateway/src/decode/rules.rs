@@ -42,6 +42,11 @@ impl RowRules {
         Self { accepted: earliest..=latest, window, forbid_nul: table.store() == StoreKind::Timescale }
     }
 
+    /// The rules of rows that a store gave: what it holds, it can hold.
+    pub fn of_stored_rows(table: &TableDef) -> Self {
+        Self { accepted: MIN_TIME_NANOS..=MAX_TIME_NANOS, window: table.accepted_window(), forbid_nul: false }
+    }
+
     /// Whether text may not hold NUL characters.
     pub fn forbids_nul(&self) -> bool {
         self.forbid_nul

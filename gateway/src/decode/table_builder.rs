@@ -40,6 +40,13 @@ impl TableBuilder {
         }
     }
 
+    /// No rows of `table` yet, for rows that its store gave.
+    pub fn for_reading(table: Arc<TableDef>) -> Self {
+        let columns = table.columns().iter().map(|column| Column::new(column.kind)).collect();
+        let rules = RowRules::of_stored_rows(&table);
+        Self { rules, table, columns, rows: 0, finished_bytes: 0, max_bytes: MAX_COLUMN_BYTES }
+    }
+
     /// The table whose rows these are.
     pub fn table(&self) -> &Arc<TableDef> {
         &self.table

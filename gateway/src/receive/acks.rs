@@ -5,6 +5,7 @@
 //! never reads costs a fixed amount of memory and cannot bring the stream to a stop, neither its own side nor ours.
 //! After the client's last batch the acknowledgements that are left are sent, then the stream ends.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -24,10 +25,18 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Bytes of one stream under way at once from which on no further batch is read.
 const IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 
+/// Most answers that wait for a client which asked for one per batch; what comes after is merged into the last.
+const MAX_WAITING: usize = 1024;
+
 /// What a client is told about batches.
 pub(super) trait Acknowledgement: Send + 'static {
     /// Adds what is told about the batches after these.
     fn absorb(&mut self, later: Self);
+
+    /// Whether its client asked to be told about this batch by itself. It is, unless many answers wait already.
+    fn stands_alone(&self) -> bool {
+        false
+    }
 }
 
 /// A batch that is being received.
@@ -48,13 +57,14 @@ pub(super) trait BatchSource: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Option<Receiving<Self::Ack>>, Status>> + Send;
 }
 
-/// Receives all batches of `source`, beside the caller, and gives the acknowledgements as they come.
+/// Receives all batches of `source`, beside the caller, and gives the acknowledgements as they come; `first` before all
+/// others.
 pub(super) fn acknowledge<S: BatchSource>(
     source: S,
     first: Option<S::Ack>,
     readiness: watch::Receiver<Readiness>,
 ) -> AckStream<S::Ack> {
-    let slot = Arc::new(Mutex::new(Slot { pending: first, end: None, reader: None }));
+    let slot = Arc::new(Mutex::new(Slot { pending: first.into_iter().collect(), end: None, reader: None }));
     tokio::spawn(run(source, AckSender(Arc::clone(&slot)), readiness));
     AckStream(slot)
 }
@@ -104,7 +114,8 @@ async fn run<S: BatchSource>(
 
 /// What waits for the client.
 struct Slot<A> {
-    pending: Option<A>,
+    /// Oldest first.
+    pending: VecDeque<A>,
     end: Option<Result<(), Status>>,
     reader: Option<Waker>,
 }
@@ -117,9 +128,10 @@ pub(super) struct AckStream<A>(Arc<Mutex<Slot<A>>>);
 impl<A: Acknowledgement> AckSender<A> {
     fn send(&self, ack: A) {
         let mut slot = self.0.lock();
-        match &mut slot.pending {
-            Some(pending) => pending.absorb(ack),
-            None => slot.pending = Some(ack),
+        let full = slot.pending.len() >= MAX_WAITING;
+        match slot.pending.back_mut() {
+            Some(last) if full || !(last.stands_alone() || ack.stands_alone()) => last.absorb(ack),
+            _ => slot.pending.push_back(ack),
         }
         wake(&mut slot);
     }
@@ -154,7 +166,7 @@ impl<A> Stream for AckStream<A> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut slot = self.0.lock();
-        if let Some(ack) = slot.pending.take() {
+        if let Some(ack) = slot.pending.pop_front() {
             return Poll::Ready(Some(Ok(ack)));
         }
         match &mut slot.end {

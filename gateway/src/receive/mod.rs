@@ -8,6 +8,7 @@
 
 mod acks;
 pub mod body;
+pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
@@ -88,14 +89,15 @@ pub fn http_routes(shared: Shared) -> Router {
 }
 
 /// The names that `grpc.health.v1` answers to.
-const GRPC_SERVICES: &[&str] = &[grpc::SERVICE];
+const GRPC_SERVICES: &[&str] = &[grpc::SERVICE, flight::SERVICE];
 
 /// All services of the gRPC port, with server reflection of those that are described.
 pub fn grpc_routes(shared: Shared) -> tonic::service::Routes {
     let mut routes = tonic::service::Routes::builder();
     routes
         .add_service(health::service(Shared::clone(&shared), GRPC_SERVICES))
-        .add_service(grpc::service(shared));
+        .add_service(grpc::service(Shared::clone(&shared)))
+        .add_service(flight::service(shared));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(tidewell_proto::FILE_DESCRIPTOR_SET)

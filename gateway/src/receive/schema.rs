@@ -42,7 +42,7 @@ pub fn routes() -> Router<Shared> {
 
 /// A table as answers show it.
 #[derive(Debug, Serialize)]
-struct TableAnswer<'t> {
+pub(super) struct TableAnswer<'t> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
     version: u32,
@@ -93,7 +93,7 @@ async fn table(
     }
 }
 
-fn describe(table: &TableDef, done: Option<Registered>) -> TableAnswer<'_> {
+pub(super) fn describe(table: &TableDef, done: Option<Registered>) -> TableAnswer<'_> {
     TableAnswer { result: done.map(Registered::name), version: table.version, definition: &table.spec }
 }
 

@@ -83,6 +83,14 @@ impl Registry {
         &self.cell
     }
 
+    /// The store of this kind.
+    pub fn store(&self, kind: StoreKind) -> Result<&Arc<dyn Store>, StoreError> {
+        self.stores.get(&kind).ok_or_else(|| StoreError::Unavailable {
+            store: "store",
+            reason: format!("this gateway has no {kind:?}"),
+        })
+    }
+
     /// Reads `table_registry` and publishes what it says.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let mut tables =

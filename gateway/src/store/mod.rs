@@ -9,6 +9,7 @@
 
 pub mod clickhouse;
 pub mod migrate;
+pub mod read;
 #[cfg(test)]
 mod sample;
 pub mod timescale;
@@ -40,6 +41,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Commits all rows of the cut, or none.
     async fn write(&self, cut: &Cut) -> Result<(), StoreError>;
+
+    /// Reads rows, as they are committed when the query begins.
+    async fn read(&self, query: read::ReadQuery) -> Result<read::RowStream, StoreError>;
 
     /// Asks the store for a sign of life.
     async fn ping(&self) -> Result<(), StoreError>;

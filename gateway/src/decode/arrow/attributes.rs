@@ -89,7 +89,9 @@ impl Conversion<'_> {
                     return Err(FieldError::new(self.name, "is not a JSON object"));
                 };
                 self.check_count(entries.len())?;
-                entries.iter().for_each(|(key, value)| json_text::push(built, key, value));
+                entries
+                    .iter()
+                    .for_each(|(key, value)| json_text::push(built, key, value, DollarKeys::Escape));
             }
             Source::Struct(values) if values.is_null(row) => {}
             Source::Struct(values) => {

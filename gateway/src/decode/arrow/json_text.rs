@@ -7,7 +7,7 @@ use crate::registry::ValueType;
 use crate::registry::attributes::{write_double, write_json_key, write_json_string, write_json_value};
 
 /// Parses one JSON document; `depth` is how deep it may be nested. The error is a reason.
-pub(super) fn parse(text: &str, depth: usize) -> Result<Value, String> {
+pub(crate) fn parse(text: &str, depth: usize) -> Result<Value, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
     if nested_within(&value, depth) { Ok(value) } else { Err(format!("is nested more than {depth} deep")) }
 }
@@ -23,7 +23,7 @@ fn nested_within(value: &Value, depth: usize) -> bool {
 
 /// What to do with keys that begin with `$`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DollarKeys {
+pub(crate) enum DollarKeys {
     /// They are a sender's own and get a second `$`.
     Escape,
     /// The JSON is canonical already: they mean something.
@@ -31,7 +31,7 @@ pub(super) enum DollarKeys {
 }
 
 /// Appends `value` as canonical JSON.
-pub(super) fn write(out: &mut String, value: &Value, keys: DollarKeys) {
+pub(crate) fn write(out: &mut String, value: &Value, keys: DollarKeys) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -80,8 +80,8 @@ pub(super) fn write_json_double(out: &mut String, value: f64) {
     write_json_value(out, &text, ValueType::Double);
 }
 
-/// Adds one entry of a sender's own JSON.
-pub(super) fn push(attributes: &mut AttributesColumn, key: &str, value: &Value) {
+/// Adds one entry.
+pub(crate) fn push(attributes: &mut AttributesColumn, key: &str, value: &Value, keys: DollarKeys) {
     match value {
         Value::Null => attributes.push(key, "", ValueType::Empty),
         Value::Bool(value) => attributes.push_bool(key, *value),
@@ -92,7 +92,7 @@ pub(super) fn push(attributes: &mut AttributesColumn, key: &str, value: &Value) 
         Value::String(text) => attributes.push_str(key, text),
         Value::Array(_) | Value::Object(_) => {
             let mut text = String::new();
-            write(&mut text, value, DollarKeys::Escape);
+            write(&mut text, value, keys);
             let kind = if value.is_array() { ValueType::Array } else { ValueType::Map };
             attributes.push(key, &text, kind);
         }

@@ -7,7 +7,7 @@
 mod attributes;
 mod conversion;
 pub mod ipc;
-mod json_text;
+pub(crate) mod json_text;
 mod list;
 pub mod mapping;
 mod scalar;

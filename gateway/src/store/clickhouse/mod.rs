@@ -7,6 +7,7 @@ mod arrow_stream;
 mod client;
 mod ddl;
 mod error;
+mod read;
 mod server;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use self::error::{code, data_error, from_clickhouse, schema_error};
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
+use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
 use crate::config::{ClickHouseConfig, Compression};
 use crate::registry::{Identifier, StoreKind, TableDef};
@@ -219,6 +221,10 @@ impl Store for ClickHouse {
             *self.server.lock() = None;
         }
         written
+    }
+
+    async fn read(&self, query: ReadQuery) -> Result<RowStream, StoreError> {
+        read::read(&self.client.0, &query)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

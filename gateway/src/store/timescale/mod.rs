@@ -11,6 +11,7 @@ mod error;
 mod keyed;
 pub mod pool;
 mod prepare;
+mod read;
 mod table_registry;
 
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use self::error::data_error;
 pub(crate) use self::error::{from_pool, from_postgres};
 use self::keyed::{Pending, Remembered};
 use self::pool::{Purpose, connection};
+use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
 use crate::config::TimescaleConfig;
 use crate::registry::{StoreKind, TableDef};
@@ -39,6 +41,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 pub struct Timescale {
     ingest: Pool,
     ddl: Pool,
+    read: Pool,
     write_timeout: Duration,
     remembered: Mutex<Remembered>,
     pruned: Mutex<Instant>,
@@ -50,6 +53,7 @@ impl Timescale {
         Ok(Self {
             ingest: pool::pool(config, Purpose::Ingest)?,
             ddl: pool::pool(config, Purpose::Ddl)?,
+            read: pool::pool(config, Purpose::Read)?,
             // The server ends its statements itself; this is for a connection that went silent.
             write_timeout: Duration::from_millis(config.statement_timeout_ms.max(1)) * 2,
             remembered: Mutex::default(),
@@ -160,6 +164,10 @@ impl Store for Timescale {
             self.remembered.lock().committed(pending, Instant::now());
         }
         Ok(())
+    }
+
+    async fn read(&self, query: ReadQuery) -> Result<RowStream, StoreError> {
+        Ok(read::read(&self.read, query))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -17,11 +17,16 @@ use crate::store::StoreError;
 /// Connections that change tables: migrations, registrations and the registry itself.
 const DDL_CONNECTIONS: usize = 4;
 
+/// Connections that read rows: each is held for as long as its reader takes.
+const READ_CONNECTIONS: usize = 4;
+
 /// What a connection is for; decides its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Writes rows, as `timescale.ingest_role`.
     Ingest,
+    /// Reads rows, as `timescale.read_role`.
+    Read,
     /// Changes tables and the registry, as `timescale.ddl_role`.
     Ddl,
     /// Creates roles and extensions, as the user of the URL.
@@ -31,7 +36,11 @@ pub enum Purpose {
 /// A pool of connections for one purpose. Nothing is connected before the first use.
 pub fn pool(config: &TimescaleConfig, purpose: Purpose) -> Result<Pool, StoreError> {
     let timeout = Duration::from_millis(config.connect_timeout_ms.max(1));
-    let size = if purpose == Purpose::Ingest { config.pool_size } else { DDL_CONNECTIONS };
+    let size = match purpose {
+        Purpose::Ingest => config.pool_size,
+        Purpose::Read => READ_CONNECTIONS,
+        Purpose::Ddl | Purpose::Administration => DDL_CONNECTIONS,
+    };
     let manager = Manager::from_config(
         postgres_config(config, purpose)?,
         NoTls,
@@ -67,6 +76,7 @@ fn postgres_config(config: &TimescaleConfig, purpose: Purpose) -> Result<Postgre
     options.push_str(&format!("-c timezone=UTC -c statement_timeout={statement_timeout}"));
     let role = match purpose {
         Purpose::Ingest => config.ingest_role.as_str(),
+        Purpose::Read => config.read_role.as_str(),
         Purpose::Ddl => config.ddl_role.as_str(),
         Purpose::Administration => "",
     };

@@ -1,0 +1,141 @@
+//! `DoPut`: a descriptor and a schema, then batches in; an acknowledgement per batch out.
+//!
+//! The first message names the table and has the schema, which is held against the table before the first row; a client
+//! may also send the descriptor first and the schema with a later message. Dictionaries are kept for the length of the
+//! stream; another schema in the middle of it is refused.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::buffer::Buffer;
+use arrow::record_batch::RecordBatch;
+use arrow_flight::FlightData;
+use futures::FutureExt as _;
+use tonic::{Status, Streaming};
+
+use super::descriptor::Query;
+use super::put_ack::{BatchMetadata, NO_OFFSET, PutAck};
+use crate::decode::arrow::{MessageDecoder, TableMapping};
+use crate::decode::{DecodeContext, DecodeLimits};
+use crate::ingest::{Caller, now};
+use crate::receive::Shared;
+use crate::receive::acks::{BatchSource, Receiving};
+use crate::rejection::{Rejection, correct_tonic_code};
+
+/// The batches of one call.
+pub(super) struct Put {
+    shared: Shared,
+    caller: Caller,
+    messages: Streaming<FlightData>,
+    table: Option<Query>,
+    stream: Option<OpenStream>,
+    last_offset: i64,
+}
+
+/// A stream whose schema is known.
+struct OpenStream {
+    decoder: MessageDecoder,
+    mapping: Arc<TableMapping>,
+}
+
+impl Put {
+    pub(super) fn new(shared: Shared, caller: Caller, messages: Streaming<FlightData>) -> Self {
+        Self { shared, caller, messages, table: None, stream: None, last_offset: NO_OFFSET }
+    }
+
+    /// Takes one message. None: it has no rows.
+    fn take(&mut self, message: FlightData) -> Result<Option<Receiving<PutAck>>, Rejection> {
+        if let Some(descriptor) = &message.flight_descriptor
+            && self.table.is_none()
+        {
+            let query = Query::of_descriptor(descriptor)?;
+            query.table(&self.shared, &self.caller)?;
+            self.table = Some(query);
+        }
+        if message.data_header.is_empty() {
+            // A descriptor or metadata alone.
+            return Ok(None);
+        }
+        let metadata = BatchMetadata::read(&message.app_metadata)?;
+        let Some(stream) = &mut self.stream else {
+            self.stream = Some(self.open(&message.data_header)?);
+            // Only clients of that convention wait for it, and others would take it for their first batch's answer.
+            let ready = metadata.offset_id.is_some();
+            return Ok(ready.then(|| Receiving { bytes: 0, outcome: async { Ok(PutAck::ready()) }.boxed() }));
+        };
+        let bytes = message.data_header.len() + message.data_body.len();
+        let body = Buffer::from(message.data_body);
+        match stream.decoder.message(&message.data_header, &body)? {
+            Some(batch) => self.receive(bytes, batch, metadata).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Holds a schema against its table.
+    fn open(&self, header: &[u8]) -> Result<OpenStream, Rejection> {
+        let query = self.table.as_ref().ok_or_else(|| {
+            Rejection::Malformed("the first message has no descriptor: name the table in it".to_owned())
+        })?;
+        let limits = self.limits();
+        let decoder = MessageDecoder::new(header, limits)?;
+        let tables = self.shared.ingest.tables();
+        let context =
+            DecodeContext { tables: &tables, tenant: &self.caller.tenant, now_nanos: now(), limits };
+        let mapping = TableMapping::new(&context, query.table_name(), decoder.schema())?;
+        Ok(OpenStream { decoder, mapping: Arc::new(mapping) })
+    }
+
+    fn limits(&self) -> DecodeLimits {
+        self.shared.ingest.decode_limits()
+    }
+
+    /// Begins to receive a batch.
+    fn receive(
+        &mut self,
+        bytes: usize,
+        batch: RecordBatch,
+        metadata: BatchMetadata,
+    ) -> Result<Receiving<PutAck>, Rejection> {
+        let offset = match metadata.offset_id {
+            None => self.last_offset.saturating_add(1),
+            Some(offset) if offset > self.last_offset => offset,
+            Some(offset) => {
+                return Err(Rejection::Malformed(format!(
+                    "offset_id {offset} is not greater than the one before, {}",
+                    self.last_offset
+                )));
+            }
+        };
+        self.last_offset = offset;
+        let Some(stream) = &self.stream else {
+            return Err(Rejection::Internal("a batch came before its schema".to_owned()));
+        };
+        let mapping = Arc::clone(&stream.mapping);
+        let (shared, caller) = (Shared::clone(&self.shared), self.caller.clone());
+        let begun = Instant::now();
+        let outcome = async move {
+            let decode = move |context: &DecodeContext<'_>| mapping.decode(context, &batch);
+            let receipt = shared.ingest.receive(&caller, bytes, decode).await?;
+            Ok(PutAck::stored(offset, metadata.request_id, begun, receipt))
+        };
+        Ok(Receiving { bytes, outcome: outcome.boxed() })
+    }
+}
+
+// === impl Put ===
+
+impl BatchSource for Put {
+    type Ack = PutAck;
+
+    async fn next(&mut self) -> Result<Option<Receiving<PutAck>>, Status> {
+        loop {
+            let message = self.messages.message().await.map_err(|status| {
+                Status::new(correct_tonic_code(status.code()), status.message().to_owned())
+            })?;
+            let Some(message) = message else { return Ok(None) };
+            if let Some(receiving) = self.take(message).map_err(|rejection| rejection.to_status())? {
+                return Ok(Some(receiving));
+            }
+        }
+    }
+}
