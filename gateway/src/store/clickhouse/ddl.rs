@@ -16,8 +16,12 @@ use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
 
 /// Settings of every table: retries are recognised for this many inserts back, a committed insert survives a power
 /// loss, and parts leave as a whole.
-const SETTINGS: &str = "non_replicated_deduplication_window = 10000, fsync_after_insert = 1, \
-                        fsync_part_directory = 1, ttl_only_drop_parts = 1";
+const SETTINGS: [(&str, &str); 4] = [
+    ("non_replicated_deduplication_window", "10000"),
+    ("fsync_after_insert", "1"),
+    ("fsync_part_directory", "1"),
+    ("ttl_only_drop_parts", "1"),
+];
 
 /// Records that are no older than this are never from before 1970.
 const FIFTY_YEARS_SECONDS: u64 = 50 * 365 * 86_400;
@@ -104,10 +108,25 @@ pub(super) fn create(table: &TableDef) -> String {
     let (engine, partition, order) = layout(table);
     format!(
         "CREATE TABLE IF NOT EXISTS `{}` (\n    {}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n\
-         SETTINGS {SETTINGS}",
+         SETTINGS {}",
         table.name(),
-        lines.join(",\n    ")
+        lines.join(",\n    "),
+        settings(SETTINGS)
     )
+}
+
+fn settings(settings: impl IntoIterator<Item = (&'static str, &'static str)>) -> String {
+    let settings: Vec<String> =
+        settings.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    settings.join(", ")
+}
+
+/// The statement that gives an existing table the settings that its engine clause does not name. A value that somebody
+/// chose stays.
+pub(super) fn add_settings(table: &TableDef, engine: &str) -> Option<String> {
+    let missing: Vec<_> = SETTINGS.into_iter().filter(|(name, _)| !engine.contains(name)).collect();
+    (engine.contains("MergeTree") && !missing.is_empty())
+        .then(|| format!("ALTER TABLE `{}` MODIFY SETTING {}", table.name(), settings(missing)))
 }
 
 /// The statement that adds a column to an existing table.

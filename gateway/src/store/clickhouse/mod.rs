@@ -127,6 +127,21 @@ impl ClickHouse {
         Ok(server)
     }
 
+    /// Gives an existing table the settings that it lacks; without the deduplication window a token means nothing.
+    async fn add_settings(&self, table: &TableDef) -> Result<(), StoreError> {
+        let query = self
+            .outside
+            .0
+            .query("SELECT engine_full FROM system.tables WHERE database = ? AND name = ?")
+            .bind(self.database.as_str())
+            .bind(table.name().as_str());
+        let engine: String = self.in_time(query.fetch_one()).await?;
+        match ddl::add_settings(table, &engine) {
+            Some(statement) => self.execute(&statement).await,
+            None => Ok(()),
+        }
+    }
+
     /// Names and types of the table's columns; empty when there is no such table.
     async fn existing_columns(&self, table: &TableDef) -> Result<HashMap<String, String>, StoreError> {
         #[derive(Row, Deserialize)]
@@ -209,7 +224,7 @@ impl Store for ClickHouse {
                 }
             }
         }
-        Ok(())
+        self.add_settings(table).await
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
@@ -240,3 +255,6 @@ impl std::fmt::Debug for ClientHandle {
         f.write_str("Client")
     }
 }
+
+#[cfg(test)]
+mod tests;

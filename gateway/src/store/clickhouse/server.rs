@@ -70,10 +70,13 @@ impl Server {
             .into_iter()
             .map(|row| row.name)
             .collect();
-        let settings =
-            PINNED.into_iter().filter(|(name, _)| known.contains(*name) || UNLISTED.contains(name)).collect();
-        Ok(Self { version, settings })
+        Ok(Self { version, settings: pinned(&known) })
     }
+}
+
+/// The pinned settings that a server with these settings takes.
+fn pinned(known: &HashSet<String>) -> Vec<(&'static str, &'static str)> {
+    PINNED.into_iter().filter(|(name, _)| known.contains(*name) || UNLISTED.contains(name)).collect()
 }
 
 fn number(version: &str) -> Option<(u32, u32)> {
@@ -84,6 +87,14 @@ fn number(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_is_sent_only_settings_that_it_knows() {
+        let old: HashSet<String> =
+            ["async_insert", "insert_deduplicate", "max_insert_threads"].map(str::to_owned).into();
+        let names: Vec<&str> = pinned(&old).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["async_insert", "insert_deduplicate", "max_insert_threads", "wait_end_of_query"]);
+    }
 
     #[test]
     fn versions_compare_as_numbers() {

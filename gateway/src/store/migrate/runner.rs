@@ -73,7 +73,10 @@ impl Runner {
                 while let Err(error) =
                     in_transaction(&self.client, &ledger, step, at, all.len(), statement, role).await
                 {
-                    if !may_pass(&error) || attempt == ATTEMPTS || self.client.is_closed() {
+                    if self.client.is_closed() {
+                        return Err(error);
+                    }
+                    if !may_pass(&error) || attempt == ATTEMPTS {
                         return Err(explain(error, step, at, statement));
                     }
                     tokio::time::sleep(BETWEEN_ATTEMPTS * attempt).await;

@@ -44,7 +44,8 @@ pub struct Timescale {
     read: Pool,
     write_timeout: Duration,
     remembered: Mutex<Remembered>,
-    pruned: Mutex<Instant>,
+    /// When old ids of cuts were deleted last.
+    pruned: Mutex<Option<Instant>>,
 }
 
 impl Timescale {
@@ -57,7 +58,7 @@ impl Timescale {
             // The server ends its statements itself; this is for a connection that went silent.
             write_timeout: Duration::from_millis(config.statement_timeout_ms.max(1)) * 2,
             remembered: Mutex::default(),
-            pruned: Mutex::new(Instant::now()),
+            pruned: Mutex::default(),
         })
     }
 
@@ -104,9 +105,9 @@ impl Timescale {
 
     fn must_prune(&self) -> bool {
         let mut pruned = self.pruned.lock();
-        let due = pruned.elapsed() >= PRUNE_EVERY;
+        let due = pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY);
         if due {
-            *pruned = Instant::now();
+            *pruned = Some(Instant::now());
         }
         due
     }

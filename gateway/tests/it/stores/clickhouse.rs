@@ -195,6 +195,20 @@ async fn a_table_is_made_once_and_grows_without_losing_rows() {
         "SELECT countIf(more IS NULL AND empty(tags) AND empty(tags_types) AND empty(tags.k)) FROM grows";
     assert_eq!(databases.clickhouse(query).await, "6");
 
+    let settings = format!(
+        "SELECT engine_full FROM system.tables WHERE database = '{}' AND name = 'bare'",
+        databases.name()
+    );
+    databases
+        .clickhouse("CREATE TABLE bare (time DateTime64(6, 'UTC')) ENGINE = MergeTree ORDER BY time")
+        .await;
+    let bare = serde_json::json!({
+        "table_name": "bare", "store": "clickhouse", "columns": [{"name": "time", "type": "timestamp"}],
+    });
+    let bare = TableDef::from_spec(Default::default(), serde_json::from_value(bare).unwrap(), 1).unwrap();
+    store.prepare(&bare).await.unwrap();
+    assert!(databases.clickhouse(&settings).await.contains("non_replicated_deduplication_window = 10000"));
+
     databases.clickhouse("CREATE TABLE other (time String) ENGINE = MergeTree ORDER BY time").await;
     let other = store.prepare(&sample::table("clickhouse", "other")).await.unwrap_err();
     assert!(matches!(&other, StoreError::Schema { .. }) && other.to_string().contains("\"time\""), "{other}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewell_gateway::config::TimescaleConfig;
+use tidewell_gateway::config::{Secret, TimescaleConfig};
 use tidewell_gateway::registry::{Tenant, builtin};
 use tidewell_gateway::store::timescale::Timescale;
 use tidewell_gateway::store::{Cut, Store as _, migrate};
@@ -127,6 +127,35 @@ async fn databases_of_one_cluster_may_make_the_roles_at_once() {
         outcome.unwrap();
     }
     assert_eq!(made.as_deref(), Some("3"));
+}
+
+/// Scenario: our user owns the database and is nothing else; the roles are there, made by an administrator.
+/// Guarantees: migrating, registering and writing work, and nothing is warned of.
+#[tokio::test]
+async fn the_owner_of_the_database_needs_no_more_rights() {
+    let databases = Databases::empty().await;
+    let client = databases.postgres().await;
+    let user = format!("{}_owner", databases.name());
+    let create = format!("CREATE ROLE {user} LOGIN; ALTER DATABASE {} OWNER TO {user}", databases.name());
+    client.batch_execute(&create).await.unwrap();
+    let mut config = databases.config();
+    let url = config.timescale.url.reveal().replace("tidewell@", &format!("{user}@"));
+    config.timescale.url = Secret::new(url);
+
+    let table = sample::table("timescale", "owned");
+    let work = async {
+        let report = migrate::run(&config).await.map_err(|error| error.to_string())?;
+        let store = Timescale::new(&config.timescale).map_err(|error| error.to_string())?;
+        store.prepare(&table).await.map_err(|error| error.to_string())?;
+        let cut = Cut { id: uuid::Uuid::now_v7(), batch: sample::batch(&table, &sample::samples(5)) };
+        store.write(&cut).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(report)
+    };
+    let outcome = work.await;
+    let drop = format!("REASSIGN OWNED BY {user} TO CURRENT_USER; DROP OWNED BY {user}; DROP ROLE {user}");
+    client.batch_execute(&drop).await.unwrap();
+    assert_eq!(outcome.unwrap().warnings, Vec::<String>::new());
+    assert_eq!(databases.postgres_value("SELECT count(*) FROM owned").await.as_deref(), Some("5"));
 }
 
 /// Scenario: our user may neither create roles nor change the database.

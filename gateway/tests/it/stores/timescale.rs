@@ -136,6 +136,22 @@ async fn a_cut_that_is_sent_again_is_stored_once() {
     assert_eq!(databases.postgres_value("SELECT count(*) FROM again").await.as_deref(), Some("250"));
 }
 
+/// Scenario: ids of cuts from two hours and from a minute ago, then the first write of a gateway.
+/// Guarantees: the old ones are deleted, the young ones and the new one stay.
+#[tokio::test]
+async fn old_ids_of_cuts_are_deleted() {
+    let databases = Databases::migrated().await;
+    let store = Timescale::new(&databases.config().timescale).unwrap();
+    let table = sample::table("timescale", "prunes");
+    store.prepare(&table).await.unwrap();
+    let old = "INSERT INTO tidewell_cuts
+        SELECT gen_random_uuid(), now() - age FROM (VALUES (interval '2 hours'), ('2 hours'), ('1 minute')) ages (age)";
+    databases.postgres().await.batch_execute(old).await.unwrap();
+    store.write(&cut(sample::batch(&table, &sample::samples(1)))).await.unwrap();
+    let left = "SELECT count(*) || ' ' || count(*) FILTER (WHERE written_at > now() - interval '1 hour') FROM tidewell_cuts";
+    assert_eq!(databases.postgres_value(left).await.as_deref(), Some("2 2"));
+}
+
 /// Scenario: ten gateways prepare the same new table at once; then the table gets two more columns.
 /// Guarantees: all ten succeed and there is one hypertable; the old rows stay and read as NULL and empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,123 @@
+//! The store against servers that misbehave: what it makes of answers that a healthy one does not give.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::decode::{DecodeContext, DecodeLimits, TableBuilder};
+use crate::registry::{Snapshot, Tenant};
+
+/// What a server does with a request that it has read.
+#[derive(Clone, Copy)]
+enum Behaviour {
+    Answer(&'static str),
+    Reset,
+    Silence,
+}
+
+/// A store in front of a server that reads every request to its end and then behaves so.
+async fn store(behaviour: Behaviour) -> ClickHouse {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let mut piece = [0; 4096];
+            while !request.ends_with(b"0\r\n\r\n") {
+                match socket.read(&mut piece).await {
+                    Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
+                    _ => break,
+                }
+            }
+            match behaviour {
+                Behaviour::Answer(text) => socket.write_all(text.as_bytes()).await.unwrap(),
+                Behaviour::Reset => {}
+                Behaviour::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
+            }
+        }
+    });
+    let config = ClickHouseConfig { url, statement_timeout_ms: 300, ..ClickHouseConfig::default() };
+    let store = ClickHouse::new(&config).unwrap();
+    *store.server.lock() = Some(Arc::new(Server { version: "26.5.1.1".to_owned(), settings: Vec::new() }));
+    store
+}
+
+fn cut() -> Cut {
+    let spec = serde_json::json!({
+        "table_name": "t", "store": "clickhouse", "columns": [{"name": "time", "type": "timestamp"}],
+    });
+    let table = TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1).unwrap();
+    let (tables, tenant, limits) = (Snapshot::default(), Tenant::default(), DecodeLimits::default());
+    let context = DecodeContext { tables: &tables, tenant: &tenant, now_nanos: 0, limits };
+    let mut rows = TableBuilder::new(Arc::new(table), &context);
+    rows.set_time(0, 0).unwrap();
+    rows.end_row().unwrap();
+    Cut { id: uuid::Uuid::now_v7(), batch: rows.finish().unwrap().unwrap() }
+}
+
+async fn outcome(behaviour: Behaviour) -> Result<(), StoreError> {
+    store(behaviour).await.write(&cut()).await
+}
+
+#[tokio::test]
+async fn an_exception_behind_a_status_of_200_is_an_error() {
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\
+                  Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED) (version 26.5.1.1 (official build))\n";
+    let error = outcome(Behaviour::Answer(answer)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+    let header =
+        "HTTP/1.1 200 OK\r\nX-ClickHouse-Exception-Code: 60\r\nConnection: close\r\n\r\nCode: 60. gone";
+    let error = outcome(Behaviour::Answer(header)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_answer_of_200_is_success() {
+    outcome(Behaviour::Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_of_something_else_than_clickhouse_is_retried() {
+    let proxy = "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n<html>no upstream</html>";
+    let redirect = "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nConnection: close\r\n\r\n";
+    for answer in [proxy, redirect] {
+        let error = outcome(Behaviour::Answer(answer)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_is_an_error_in_time() {
+    let error = outcome(Behaviour::Reset).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    let started = std::time::Instant::now();
+    let error = outcome(Behaviour::Silence).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_setting_that_is_unknown_makes_us_ask_the_server_again() {
+    let answer = "HTTP/1.1 404 Not Found\r\nX-ClickHouse-Exception-Code: 115\r\nConnection: close\r\n\r\n\
+                  Code: 115. DB::Exception: Unknown setting. (UNKNOWN_SETTING)";
+    let store = store(Behaviour::Answer(answer)).await;
+    store.write(&cut()).await.unwrap_err();
+    assert!(store.server.lock().is_none());
+}
+
+#[tokio::test]
+async fn an_address_or_a_database_that_cannot_be_is_refused_at_once() {
+    for (url, database) in
+        [("https://x", "d"), ("localhost:8123", "d"), ("http://x", "d`; DROP"), ("http://x", "")]
+    {
+        let config = ClickHouseConfig {
+            url: url.to_owned(),
+            database: database.to_owned(),
+            ..ClickHouseConfig::default()
+        };
+        let error = ClickHouse::new(&config).unwrap_err().to_string();
+        assert!(error.contains("clickhouse.url") || error.contains("clickhouse.database"), "{error}");
+    }
+}
