@@ -29,6 +29,9 @@ use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord};
 /// Most bytes of a refused record that are kept.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
+/// Most bytes of a field's name and of a reason in an error: both may quote what was sent.
+const MAX_ERROR_BYTES: usize = 1024;
+
 /// Memory of a refused record beside its payload and reason, for the account.
 const REJECTED_OVERHEAD_BYTES: usize = 256;
 
@@ -58,10 +61,14 @@ pub fn records(
                 decoded.accepted += 1;
                 continue;
             }
-            Err(refused) => refused,
+            Err((bytes, mut error)) => {
+                truncate(&mut error.field);
+                truncate(&mut error.reason);
+                (bytes, error)
+            }
         };
         let payload = bytes.get(..MAX_PAYLOAD_BYTES).unwrap_or(bytes).to_vec();
-        rejected_bytes += REJECTED_OVERHEAD_BYTES + payload.len() + error.reason.len();
+        rejected_bytes += REJECTED_OVERHEAD_BYTES + payload.len() + error.field.len() + error.reason.len();
         if rejected_bytes > context.limits.decoded_bytes {
             return Err(DecodeError::TooLarge(format!(
                 "{} records are bad, the first of them: {}; send smaller requests",
@@ -80,6 +87,13 @@ pub fn records(
     }
     (decoded.batches, decoded.warnings) = reader.finish()?;
     Ok(decoded)
+}
+
+fn truncate(text: &mut String) {
+    if text.len() > MAX_ERROR_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
+        text.push_str("..");
+    }
 }
 
 /// A body that does not even begin as JSON does is refused as a whole.

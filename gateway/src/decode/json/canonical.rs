@@ -9,6 +9,9 @@ use crate::registry::attributes::{
     ValueType, write_double, write_json_key, write_json_string, write_json_value,
 };
 
+/// Most keys of one nested object: each takes memory while the repeated ones are looked for.
+const MAX_KEYS: usize = 65_536;
+
 /// What the writing of a value did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Written {
@@ -100,6 +103,9 @@ impl<'t> Writer<'t, '_> {
             self.expect(b':')?;
             self.out.push(':');
             self.value(depth)?;
+            if members.len() >= MAX_KEYS {
+                return Err(format!("has an object of more than {MAX_KEYS} keys"));
+            }
             members.push((key, start..self.out.len()));
         }
         self.keep_last_of_each_key(body, members);
@@ -216,10 +222,10 @@ mod tests {
 
     #[test]
     fn an_object_with_many_keys_takes_no_quadratic_time() {
-        let keys: Vec<String> = (0..100_000).map(|key| format!("\"{}\":1", key % 50_000)).collect();
+        let keys: Vec<String> = (0..60_000).map(|key| format!("\"{}\":1", key % 30_000)).collect();
         let started = std::time::Instant::now();
         let written = canonical(&format!("{{{}}}", keys.join(",")));
-        assert_eq!(written.matches(':').count(), 50_000);
+        assert_eq!(written.matches(':').count(), 30_000);
         assert!(started.elapsed().as_secs() < 5);
     }
 

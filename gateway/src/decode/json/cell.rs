@@ -18,10 +18,9 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::value::RawValue;
 
 use super::canonical;
-use super::value::{Member, Number, Value, read_members};
+use super::value::{Member, Number, Value, read_items, read_members};
 use super::warnings::Warnings;
 use crate::decode::decimal::Decimal;
 use crate::decode::{AttributesColumn, TableBuilder, timestamp};
@@ -202,16 +201,11 @@ fn read_list<T>(
         return Err(wrong());
     };
     let mut list = Vec::new();
-    for (at, item) in items(text)?.into_iter().enumerate() {
-        let item = Value::read(item.get())?;
+    for (at, item) in read_items(text)?.into_iter().enumerate() {
+        let item = Value::read(item)?;
         list.push(read(&item, scratch).ok_or_else(|| format!("{} at {at} does not fit", item.kind()))?);
     }
     Ok(list)
-}
-
-/// The elements of an array.
-pub(super) fn items(array: &str) -> Result<Vec<&RawValue>, String> {
-    serde_json::from_str(array).map_err(|error| error.to_string())
 }
 
 /// Canonical JSON into `scratch.text`.

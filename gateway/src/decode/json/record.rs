@@ -129,9 +129,18 @@ impl<'c, 'b> RecordReader<'c, 'b> {
     }
 
     fn bid(&mut self, column: usize, bid: Bid<'b>) {
+        // Of one key that came twice only the last value counts.
+        let same_key = self.bids[column].as_ref().is_some_and(|best| {
+            bid.inner.is_none()
+                && best.inner.is_none()
+                && self.members[bid.member].0 == self.members[best.member].0
+        });
         if bid.value == Value::Null {
             // Under a column's own name null says "absent"; under any other it is a label.
             self.taken[bid.member] |= bid.rank == 0 && bid.inner.is_none();
+            if same_key {
+                self.bids[column] = None;
+            }
             return;
         }
         let is_container = matches!(bid.value, Value::Array(_) | Value::Object(_));
@@ -140,15 +149,12 @@ impl<'c, 'b> RecordReader<'c, 'b> {
         if is_container && !may_be_container && bid.role != Role::SpanStatus {
             return;
         }
-        if let Some(best) = &self.bids[column] {
-            let same_key = bid.inner.is_none()
-                && best.inner.is_none()
-                && self.members[bid.member].0 == self.members[best.member].0;
-            if bid.rank >= best.rank && !same_key {
+        if let Some(best) = self.bids[column].as_ref().filter(|_| !same_key) {
+            if bid.rank >= best.rank {
                 return;
             }
-            // The loser becomes a label; of one key that came twice only the last counts.
-            if !same_key && best.inner.is_none() {
+            // The loser becomes a label.
+            if best.inner.is_none() {
                 self.taken[best.member] = false;
             }
         }

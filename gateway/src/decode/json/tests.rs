@@ -1,5 +1,6 @@
 //! Records as senders write them, right and wrong, read back from the rows they became.
 
+mod corpus;
 mod hostile;
 mod metrics;
 mod shapes;

@@ -6,8 +6,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+/// Most members of an object that is split: more than any record's columns and labels together may be. Splitting takes
+/// memory per member, and a member can be as short as `"":1,`.
+pub(super) const MAX_MEMBERS: usize = 4096;
+/// Most elements of an array that is split, for the same reason.
+pub(super) const MAX_ITEMS: usize = 1 << 20;
 
 /// One value. Texts are valid JSON of their kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +109,14 @@ pub(super) fn read_members<'b>(text: &'b str, members: &mut Vec<Member<'b>>) -> 
     })
 }
 
+/// The elements of an array.
+pub(super) fn read_items(text: &str) -> Result<Vec<&str>, String> {
+    let mut items = Vec::new();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json.deserialize_seq(Items(&mut items)).and_then(|()| json.end());
+    read.map(|()| items).map_err(|error| reason(&error))
+}
+
 /// The error with its place. Records are parsed one by one, so the place is one within the record.
 fn reason(error: &serde_json::Error) -> String {
     error.to_string()
@@ -120,7 +134,30 @@ impl<'b> Visitor<'b> for Members<'_, 'b> {
     fn visit_map<M: MapAccess<'b>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(key) = map.next_key_seed(Key)? {
             let value: &'b RawValue = map.next_value()?;
+            if self.0.len() >= MAX_MEMBERS {
+                return Err(M::Error::custom(format_args!("the object has more than {MAX_MEMBERS} keys")));
+            }
             self.0.push((key, value.get()));
+        }
+        Ok(())
+    }
+}
+
+struct Items<'v, 'b>(&'v mut Vec<&'b str>);
+
+impl<'b> Visitor<'b> for Items<'_, 'b> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<S: SeqAccess<'b>>(self, mut items: S) -> Result<(), S::Error> {
+        while let Some(item) = items.next_element::<&'b RawValue>()? {
+            if self.0.len() >= MAX_ITEMS {
+                return Err(S::Error::custom(format_args!("the array has more than {MAX_ITEMS} elements")));
+            }
+            self.0.push(item.get());
         }
         Ok(())
     }

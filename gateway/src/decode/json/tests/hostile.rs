@@ -99,6 +99,21 @@ fn hostile_keys_are_data() {
 }
 
 #[test]
+fn what_is_split_is_bounded_before_it_takes_memory() {
+    let keys = "\"\":0,".repeat(2_000_000);
+    assert_eq!(
+        bad(&logs_table(), &format!("{{{keys}\"message\":\"m\"}}")).1,
+        "the object has more than 4096 keys at line 1 column 20485"
+    );
+    assert_eq!(bad(&logs_table(), &format!("{{\"message\":\"m\",\"x\":{{{keys}\"\":0}}}}")).0, "x");
+    let list = table(serde_json::json!({"table_name": "t", "columns":
+        [{"name": "time", "type": "timestamp"}, {"name": "ds", "type": "double[]"}]}));
+    assert_eq!(bad(&list, &format!("{{\"ds\":[{}0]}}", "0,".repeat(2_000_000))).0, "ds");
+    let (field, _) = bad(&logs_table(), &format!("{{\"{}\":\"\\ud800\"}}", "k".repeat(1_000_000)));
+    assert_eq!(field.len(), 1026);
+}
+
+#[test]
 fn lone_surrogates_are_no_text() {
     assert_eq!(bad(&logs_table(), r#"{"message":"\ud800"}"#).0, "message");
     assert_eq!(bad(&logs_table(), r#"{"message":"m","k":["\udc00"]}"#).0, "k");

@@ -82,6 +82,9 @@ fn of_a_key_that_comes_twice_the_last_value_counts() {
     let row = logs(r#"{"message":"first","x":1,"message":"last","x":2,"ts":1,"ts":1700000000}"#);
     assert_eq!(value(&row, "message", 0), "last");
     assert_eq!(attributes(&row, "labels", 0), "x=2:int");
+    let row = logs(r#"{"message":"first","message":null,"msg":"other"}"#);
+    assert_eq!(value(&row, "message", 0), "other");
+    assert_eq!(attributes(&row, "labels", 0), "");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The row of one of Vector's metrics: its tags and its value in, the columns of the open row out.
 
 use super::super::cell;
-use super::super::value::{Member, Value, read_members};
+use super::super::value::{Member, Value, read_items, read_members};
 use super::MetricShape;
 use crate::decode::{FieldError, TableBuilder};
 
@@ -114,7 +114,7 @@ impl Row<'_> {
             MetricShape::Set => {
                 let values = array(&members, "values")?;
                 #[expect(clippy::cast_precision_loss, reason = "a body has far fewer than 2^52 elements")]
-                self.double("value", cell::items(values)?.len() as f64)?;
+                self.double("value", read_items(values)?.len() as f64)?;
                 self.envelope(&format!("{{\"values\":{values}}}"), scratch)
             }
             MetricShape::Distribution => self.distribution(&members, scratch),
@@ -137,9 +137,9 @@ impl Row<'_> {
         scratch: &mut cell::Scratch,
     ) -> Result<(), ValueError> {
         let mut samples: Vec<(f64, i64)> = Vec::new();
-        for sample in cell::items(array(members, "samples")?)? {
+        for sample in read_items(array(members, "samples")?)? {
             let mut members = Vec::new();
-            read_members(sample.get(), &mut members)?;
+            read_members(sample, &mut members)?;
             samples.push((number(&members, "value", scratch)?, count(&members, "rate", scratch)?));
         }
         samples.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -172,9 +172,9 @@ impl Row<'_> {
     /// `buckets` of `upper_limit` and `count`, each bucket counted for itself.
     fn histogram(&mut self, members: &[Member<'_>], scratch: &mut cell::Scratch) -> Result<(), ValueError> {
         let mut buckets: Vec<(f64, i64)> = Vec::new();
-        for bucket in cell::items(array(members, "buckets")?)? {
+        for bucket in read_items(array(members, "buckets")?)? {
             let mut members = Vec::new();
-            read_members(bucket.get(), &mut members)?;
+            read_members(bucket, &mut members)?;
             // serde_json writes infinity as null.
             let open = members.iter().any(|(key, text)| key == "upper_limit" && *text == "null");
             let limit = if open { f64::INFINITY } else { number(&members, "upper_limit", scratch)? };
@@ -199,9 +199,9 @@ impl Row<'_> {
 
     fn summary(&mut self, members: &[Member<'_>], scratch: &mut cell::Scratch) -> Result<(), ValueError> {
         let (mut quantiles, mut values) = (Vec::new(), Vec::new());
-        for quantile in cell::items(array(members, "quantiles")?)? {
+        for quantile in read_items(array(members, "quantiles")?)? {
             let mut members = Vec::new();
-            read_members(quantile.get(), &mut members)?;
+            read_members(quantile, &mut members)?;
             quantiles.push(number(&members, "quantile", scratch)?);
             values.push(number(&members, "value", scratch)?);
         }
