@@ -16,6 +16,7 @@ use crate::measure::{Bench, Plan};
 use crate::pacing::Load;
 use crate::processes::{self, Process};
 use crate::report::Report;
+use crate::scratch;
 use crate::send::Target;
 use crate::suite::Suite;
 use crate::telemetry::Shape;
@@ -40,6 +41,8 @@ enum Command {
     Suite(SuiteArgs),
     /// Measures the gateway's memory while nothing is sent to it.
     Idle(IdleArgs),
+    /// Creates or drops the databases of a run of bench.sh.
+    Scratch(ScratchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +94,17 @@ struct IdleArgs {
     /// Also write the report to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ScratchArgs {
+    /// What to do.
+    #[arg(value_parser = ["create", "drop"])]
+    action: String,
+    /// The name of the databases: bench_ and something.
+    name: String,
+    #[command(flatten)]
+    stores: StoreArgs,
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +215,15 @@ impl Cli {
                 let mut report = Report::new(Shape::default());
                 report.idle = Some(idle::measure(&gateway, Duration::from_secs(args.seconds)).await?);
                 finish(&report, args.json)
+            }
+            Command::Scratch(args) => {
+                let Stores { postgres, clickhouse, .. } = args.stores.stores();
+                if args.action == "create" {
+                    scratch::create(&postgres, &args.name).await?;
+                } else {
+                    scratch::drop(&postgres, &clickhouse, &args.name).await?;
+                }
+                Ok(ExitCode::SUCCESS)
             }
         }
     }

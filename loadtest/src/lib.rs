@@ -9,7 +9,8 @@
 //! 4. [`processes`] measures what gateway, stores and generator itself used meanwhile.
 //! 5. [`audit`] counts in the stores and holds the result against the fates.
 //! 6. [`measure`] does all this for one workload, [`suite`] lists the workloads behind the project's figures,
-//!    [`idle`] measures the gateway at rest; [`floors`] and [`report`] say what came of it.
+//!    [`idle`] measures the gateway at rest; [`floors`] and [`report`] say what came of it. [`scratch`] makes the
+//!    databases for it.
 #![forbid(unsafe_code)]
 
 pub mod audit;
@@ -23,6 +24,7 @@ pub mod measure;
 pub mod pacing;
 pub mod processes;
 pub mod report;
+pub mod scratch;
 pub mod send;
 pub mod suite;
 pub mod tally;

@@ -31,7 +31,8 @@ impl ClickHouse {
         answer.lines().map(read).collect()
     }
 
-    async fn query(&self, statement: String) -> Result<String> {
+    /// The answer to a statement.
+    pub(crate) async fn query(&self, statement: String) -> Result<String> {
         let authority = self.url.authority().context("the address of ClickHouse has no host")?;
         let address = (authority.host(), authority.port_u16().unwrap_or(8123));
         let socket = TcpStream::connect(address).await;
@@ -50,7 +51,7 @@ impl ClickHouse {
             response.into_body().collect().await.context("ClickHouse broke off its answer")?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         if status != http::StatusCode::OK {
-            bail!("cannot count in ClickHouse: {status}: {}", text.trim());
+            bail!("ClickHouse refuses: {status}: {}", text.trim());
         }
         Ok(text)
     }
