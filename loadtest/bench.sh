@@ -3,7 +3,7 @@
 # load test's suite against it, and stops and removes what it started. Arguments go to `tidewell-loadtest suite`.
 # BENCH_PROFILE=release measures the program that is shipped instead of the one that is built faster.
 set -euo pipefail
-# shellcheck source=../deploy/environment.sh
+# shellcheck source=deploy/environment.sh
 source "$(dirname "$0")/../deploy/environment.sh"
 
 readonly profile=${BENCH_PROFILE:-quick}
