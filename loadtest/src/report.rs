@@ -1,0 +1,188 @@
+//! Measurements in, a table for people and a JSON document out.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::floors::{self, Floor};
+use crate::idle::Idle;
+use crate::measure::Measurement;
+use crate::telemetry::Shape;
+
+/// The machine that it was measured on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Its processor.
+    pub cpu: String,
+    /// Processors that this process may use.
+    pub cpus: usize,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Its kernel's release.
+    pub kernel: String,
+}
+
+/// Everything that one invocation measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Where.
+    pub machine: Machine,
+    /// The telemetry that was sent.
+    pub shape: Shape,
+    /// The gateway at rest, when it was measured.
+    pub idle: Option<Idle>,
+    /// In the order of measuring.
+    pub measurements: Vec<Measured>,
+}
+
+/// A measurement and whether its rate was held.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    /// The measurement.
+    #[serde(flatten)]
+    pub measurement: Measurement,
+    /// Whether the rate was held; none for a closed loop.
+    pub floor: Option<Floor>,
+}
+
+/// The columns of [`Report::write_line`].
+const HEADING: &str = "\
+                            target   records |          acknowledgement, ms            |  failed |  CPU s per million records  \
+|        peak MB       |
+workload                        /s        /s |     p50     p90     p99   p99.9     max |    req. | gatew. postg. clickh. gener. \
+| gatew. postg. clickh. | audit";
+
+impl Machine {
+    /// This machine.
+    pub fn here() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let value = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let memory = value(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+        let kilobytes: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
+        Self {
+            cpu: value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned()),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: kilobytes * 1024,
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+}
+
+impl Report {
+    /// A report of this machine without measurements yet.
+    pub fn new(shape: Shape) -> Self {
+        Self { machine: Machine::here(), shape, idle: None, measurements: Vec::new() }
+    }
+
+    /// Takes a measurement.
+    pub fn add(&mut self, measurement: Measurement) {
+        let floor = floors::judge(&measurement);
+        self.measurements.push(Measured { measurement, floor });
+    }
+
+    /// Whether no audit found anything missing, doubled or foreign.
+    pub fn clean(&self) -> bool {
+        let mut verdicts =
+            self.measurements.iter().filter_map(|measured| measured.measurement.audit.as_ref());
+        verdicts.all(|verdict| verdict.clean())
+    }
+
+    /// Writes the JSON document.
+    pub fn write_json(&self, path: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
+        fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The table.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        self.write_text(&mut text).unwrap_or_default();
+        text
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let Machine { cpu, cpus, memory_bytes, kernel } = &self.machine;
+        let gib = *memory_bytes as f64 / f64::from(1 << 30);
+        writeln!(out, "{cpus} x {cpu}, {gib:.0} GiB, Linux {kernel}; everything below shares it")?;
+        if let Some(idle) = &self.idle {
+            writeln!(out, "{}", idle.text())?;
+        }
+        if self.measurements.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\n{HEADING}")?;
+        for measured in &self.measurements {
+            self.write_line(out, &measured.measurement)?;
+        }
+        self.write_failures(out)?;
+        self.write_floors(out)
+    }
+
+    fn write_line(&self, out: &mut String, measurement: &Measurement) -> std::fmt::Result {
+        let rate = measurement.target_rate.map_or_else(|| "closed".to_owned(), |rate| rate.to_string());
+        write!(out, "{:<26} {rate:>9} {:>9.0} |", measurement.workload, measurement.records_per_s)?;
+        let latency = measurement.latency;
+        for millis in [latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms, latency.max_ms] {
+            write!(out, " {millis:>7.1}")?;
+        }
+        write!(out, " | {:>7} |", measurement.errors())?;
+        for process in ["gateway", "postgres", "clickhouse", "generator"] {
+            let cpu = measurement.cpu_per_million(process);
+            write!(out, " {:>6}", cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}")))?;
+        }
+        write!(out, " |")?;
+        for process in ["gateway", "postgres", "clickhouse"] {
+            let peak = measurement.usage.get(process).map(|usage| usage.peak_bytes / 1_000_000);
+            write!(out, " {:>6}", peak.map_or_else(|| "-".to_owned(), |peak| peak.to_string()))?;
+        }
+        let audit = match &measurement.audit {
+            None => "not audited".to_owned(),
+            Some(verdict) if verdict.clean() => format!("{} found once", verdict.acknowledged),
+            Some(verdict) => format!(
+                "{} MISSING, {} DOUBLED, {} FOREIGN of {}",
+                verdict.missing, verdict.doubled, verdict.foreign, verdict.acknowledged
+            ),
+        };
+        writeln!(out, " | {audit}")
+    }
+
+    fn write_failures(&self, out: &mut String) -> std::fmt::Result {
+        for Measured { measurement, .. } in &self.measurements {
+            let workload = measurement.workload;
+            for (kind, count) in &measurement.failures {
+                writeln!(out, "{workload}: {count} requests failed: {kind}")?;
+            }
+            if measurement.unsent > 0 {
+                writeln!(out, "{workload}: {} requests were due and never sent", measurement.unsent)?;
+            }
+            if measurement.rejected > 0 {
+                writeln!(out, "{workload}: {} records rejected", measurement.rejected)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_floors(&self, out: &mut String) -> std::fmt::Result {
+        for Measured { measurement, floor } in &self.measurements {
+            let (Some(floor), Some(rate)) = (floor, measurement.target_rate) else { continue };
+            let seconds = measurement.elapsed_s;
+            write!(out, "{} at {rate}/s for {seconds:.0} s: ", measurement.workload)?;
+            if floor.held {
+                writeln!(out, "held, p99 {:.1} ms", measurement.latency.p99_ms)?;
+            } else {
+                writeln!(out, "NOT HELD: {}", floor.broken_by.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
