@@ -72,8 +72,8 @@ pub fn metrics(batch: &Batch<Sample>, run: RunId) -> Result<Template> {
 /// Spans.
 pub fn traces(batch: &Batch<Span>) -> Result<Template> {
     let spans = batch.records().map(|(resource, span)| v1::Span {
-        start_time_unix_nano: Field::TIME.cast_signed(),
-        duration_nanos: span.duration_nanos.cast_signed(),
+        start_time_unix_nano: Some(Field::TIME.cast_signed()),
+        duration_nanos: Some(span.duration_nanos.cast_signed()),
         trace_id: Field::TraceIdHex.marker_text(),
         span_id: Field::SpanIdHex.marker_text(),
         parent_span_id: if span.root { String::new() } else { Field::ParentIdHex.marker_text() },
