@@ -1,25 +1,9 @@
 //! pyarrow as it is, in an environment of its own that the first run installs.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
-
-/// A Python with what `tests/pyarrow/requirements.txt` names. It is kept in the target folder between runs.
-fn python() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pyarrow");
-    let requirements = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pyarrow/requirements.txt");
-    let python = folder.join("bin/python");
-    let run = |command: &mut Command| {
-        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    if !python.try_exists().unwrap() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-    }
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement", requirements]));
-    python
-}
+use crate::harness::python::python;
 
 /// Scenario: a pyarrow script registers a table, writes it with and without metadata, reads schema, list and rows,
 /// and writes logs from columns with dictionaries and nested values.

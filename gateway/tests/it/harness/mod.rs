@@ -2,5 +2,6 @@
 
 pub(crate) mod database;
 pub(crate) mod gateway;
+pub(crate) mod python;
 
 pub(crate) use gateway::TestGateway;
