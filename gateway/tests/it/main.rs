@@ -8,5 +8,6 @@ mod grpc;
 mod harness;
 mod lifecycle;
 mod operation;
+mod otlp;
 mod rest;
 mod stores;
