@@ -206,7 +206,8 @@ pub fn partial_success(receipt: &Receipt) -> Option<(i64, String)> {
     }
     let mut message = String::new();
     for error in receipt.errors.iter().take(10) {
-        push_sentence(&mut message, &format!("record {}: {}: {}", error.index, error.field, error.reason));
+        let field = if error.field.is_empty() { String::new() } else { format!("{}: ", error.field) };
+        push_sentence(&mut message, &format!("record {}: {field}{}", error.index, error.reason));
     }
     if receipt.rejected > 10 {
         push_sentence(&mut message, &format!("{} more, see dead_letters", receipt.rejected - 10));

@@ -15,6 +15,7 @@ pub mod http_answer;
 pub mod listen;
 pub mod media_type;
 pub mod operation;
+pub mod otlp;
 pub mod port_owner;
 pub mod rest;
 pub mod schema;
@@ -82,6 +83,7 @@ impl Gateway {
 pub fn http_routes(shared: Shared) -> Router {
     Router::new()
         .merge(rest::routes())
+        .merge(otlp::http::routes())
         .merge(schema::routes())
         .merge(operation::routes())
         .fallback(http_answer::not_found)
@@ -89,11 +91,18 @@ pub fn http_routes(shared: Shared) -> Router {
 }
 
 /// The names that `grpc.health.v1` answers to.
-const GRPC_SERVICES: &[&str] = &[grpc::SERVICE, flight::SERVICE];
+const GRPC_SERVICES: &[&str] = &[
+    grpc::SERVICE,
+    flight::SERVICE,
+    otlp::grpc::SERVICES[0],
+    otlp::grpc::SERVICES[1],
+    otlp::grpc::SERVICES[2],
+];
 
 /// All services of the gRPC port, with server reflection of those that are described.
 pub fn grpc_routes(shared: Shared) -> tonic::service::Routes {
     let mut routes = tonic::service::Routes::builder();
+    otlp::grpc::add_services(&mut routes, &shared);
     routes
         .add_service(health::service(Shared::clone(&shared), GRPC_SERVICES))
         .add_service(grpc::service(Shared::clone(&shared)))

@@ -196,7 +196,7 @@ fn bad_records(parameters: &Parameters) -> Result<BadRecords, Rejection> {
 }
 
 /// Every answer is given at the level `stored`, which is as good as `durable`.
-fn check_ack(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(super) fn check_ack(headers: &HeaderMap) -> Result<(), Rejection> {
     match headers.get(ACK_HEADER).map(HeaderValue::as_bytes) {
         None | Some(b"stored" | b"durable") => Ok(()),
         Some(other) => Err(Rejection::Malformed(format!(

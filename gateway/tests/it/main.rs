@@ -8,6 +8,7 @@ mod grpc;
 mod harness;
 mod lifecycle;
 mod operation;
+mod otlp;
 mod readme;
 mod rest;
 mod stores;

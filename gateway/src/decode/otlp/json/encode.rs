@@ -69,7 +69,10 @@ impl Encoder {
         encode(self, &mut json).and_then(|()| json.end()).map_err(|error| {
             self.out.truncate(start);
             let path: Vec<&str> = self.path.drain(..).rev().collect();
-            FieldError::new(path.join("."), self.reason.take().unwrap_or_else(|| error.to_string()))
+            FieldError::new(
+                path.join("."),
+                self.reason.take().unwrap_or_else(|| shortened(&error.to_string())),
+            )
         })
     }
 
@@ -428,9 +431,18 @@ pub(super) fn camel_case(name: &str) -> String {
 
 /// The beginning of a value, for an error.
 fn shown(json: &str) -> String {
-    let mut shown: String = json.chars().take(64).collect();
-    if shown.len() < json.len() {
-        shown.push_str("..");
+    beginning(json, 64)
+}
+
+/// An error of serde_json, which may show a value of the sender's at any length.
+pub(super) fn shortened(error: &str) -> String {
+    beginning(error, 200)
+}
+
+fn beginning(text: &str, chars: usize) -> String {
+    let mut beginning: String = text.chars().take(chars).collect();
+    if beginning.len() < text.len() {
+        beginning.push_str("..");
     }
-    shown
+    beginning
 }

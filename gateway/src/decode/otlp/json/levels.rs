@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use super::JSON;
-use super::encode::{Encoder, KeySeed, camel_case};
+use super::encode::{Encoder, KeySeed, camel_case, shortened};
 use super::schema::{Kind, Message};
 use crate::decode::any_value::within;
 use crate::decode::otlp::outcome::too_many;
@@ -86,7 +86,9 @@ impl<'a> Rewriter<'a> {
         while json.end().is_err() {
             if let Err(error) = json.deserialize_any(BodyVisitor { rewriter: &mut self, in_array: false }) {
                 let fatal = self.fatal.take();
-                return Err(fatal.unwrap_or_else(|| malformed(format!("is not OTLP/JSON: {error}"))));
+                return Err(fatal.unwrap_or_else(|| {
+                    malformed(format!("is not OTLP/JSON: {}", shortened(&error.to_string())))
+                }));
             }
         }
         if let Some(place) = self.damage.first() {

@@ -1,0 +1,198 @@
+//! OTLP/HTTP: `POST /v1/logs`, `/v1/metrics` and `/v1/traces`.
+//!
+//! | request | content type of request and answer |
+//! |---|---|
+//! | protobuf | `application/x-protobuf` |
+//! | JSON | `application/json` |
+//!
+//! Content types may have parameters; any other is refused with 415, any other method with 405. Bodies may be
+//! compressed, see [`crate::receive::body`]. An answer has exactly the request's content type without parameters, as
+//! the Collector compares it by the letter, and `tidewell-ack` names the level of acknowledgement. A refused request
+//! is answered with a `google.rpc.Status` in the request's format, in protobuf when that is unknown.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use prost::Message as _;
+use serde_json::json;
+
+use super::{Logs, Metrics, PartialSuccess, Signal, Traces};
+use crate::ingest::{ACK_HEADER, Caller, Protocol, Receipt};
+use crate::receive::body::{self, ReceivedBody};
+use crate::receive::{Shared, http_answer, rest};
+use crate::rejection::{Rejection, partial_success};
+
+/// The addresses of this protocol.
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route(Logs::PATH, post(export::<Logs>).fallback(refuse_method))
+        .route(Metrics::PATH, post(export::<Metrics>).fallback(refuse_method))
+        .route(Traces::PATH, post(export::<Traces>).fallback(refuse_method))
+}
+
+/// The format of a request and of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+impl Format {
+    /// The format that the content type names.
+    fn of(headers: &HeaderMap) -> Result<Self, Rejection> {
+        let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        if essence.eq_ignore_ascii_case(b"application/x-protobuf") {
+            return Ok(Self::Protobuf);
+        }
+        if essence.eq_ignore_ascii_case(b"application/json") {
+            return Ok(Self::Json);
+        }
+        Err(Rejection::UnsupportedMediaType(format!(
+            "content-type {:?} is not supported: send application/x-protobuf or application/json",
+            String::from_utf8_lossy(value)
+        )))
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        })
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Protobuf => Protocol::OtlpHttpProtobuf,
+            Self::Json => Protocol::OtlpHttpJson,
+        }
+    }
+}
+
+async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Response {
+    let started = Instant::now();
+    let format = Format::of(request.headers());
+    let caller =
+        Caller::anonymous(format.as_ref().map_or(Protocol::OtlpHttpProtobuf, |format| format.protocol()));
+    let prepared = match format.clone() {
+        Ok(format) => prepare(&shared, request).await.map(|body| (format, body)),
+        Err(rejection) => Err(rejection),
+    };
+    let (format, ReceivedBody { bytes, memory, .. }) = match prepared {
+        Ok(prepared) => prepared,
+        Err(rejection) => {
+            // Counted here, since it never got to where the others are counted.
+            let result = Err(rejection);
+            shared.metrics.request(caller.protocol, &result, 0, started.elapsed());
+            return answer::<S>(format.unwrap_or(Format::Protobuf), result);
+        }
+    };
+    let size = bytes.len();
+    // From here on the bytes are on the account of `receive`.
+    drop(memory);
+    let received = match format {
+        Format::Protobuf => {
+            shared.ingest.receive(&caller, size, move |context| S::decode(&bytes, context)).await
+        }
+        Format::Json => {
+            shared.ingest.receive(&caller, size, move |context| S::decode_json(&bytes, context)).await
+        }
+    };
+    answer::<S>(format, received)
+}
+
+async fn prepare(shared: &Shared, request: Request) -> Result<ReceivedBody, Rejection> {
+    rest::check_ack(request.headers())?;
+    let (parts, body) = request.into_parts();
+    Ok(body::read(body, &parts.headers, &shared.body_limits()).await?)
+}
+
+async fn refuse_method(request: Request) -> Response {
+    let format = Format::of(request.headers()).unwrap_or(Format::Protobuf);
+    refusal(format, &Rejection::MethodNotAllowed { allow: "POST" })
+}
+
+fn answer<S: Signal>(format: Format, result: Result<Receipt, Rejection>) -> Response {
+    match result {
+        Ok(receipt) => {
+            let partial_success = partial_success(&receipt);
+            let body = match format {
+                Format::Protobuf => S::response(partial_success).encode_to_vec(),
+                Format::Json => json_response(S::REJECTED, partial_success).into_bytes(),
+            };
+            let mut response = respond(format, StatusCode::OK, body);
+            response.headers_mut().insert(ACK_HEADER, HeaderValue::from_static(receipt.ack.name()));
+            response
+        }
+        Err(rejection) => refusal(format, &rejection),
+    }
+}
+
+/// An export response in JSON; defaults are left out and 64-bit integers are strings.
+fn json_response(rejected_name: &str, partial_success: PartialSuccess) -> String {
+    let Some((rejected, message)) = partial_success else { return "{}".to_owned() };
+    let mut partial = json!({ "errorMessage": message });
+    if rejected != 0 {
+        partial[rejected_name] = json!(rejected.to_string());
+    }
+    json!({ "partialSuccess": partial }).to_string()
+}
+
+fn refusal(format: Format, rejection: &Rejection) -> Response {
+    let (code, message) = (i32::from(rejection.grpc_code()), rejection.to_string());
+    let body = match format {
+        Format::Protobuf => tonic_types::Status { code, message, details: Vec::new() }.encode_to_vec(),
+        Format::Json => json!({ "code": code, "message": message }).to_string().into_bytes(),
+    };
+    let mut response = respond(format, rejection.http_status(), body);
+    http_answer::add_headers(rejection, response.headers_mut());
+    response
+}
+
+fn respond(format: Format, status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, format.content_type());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_may_have_parameters_and_any_case() {
+        for (content_type, format) in [
+            ("application/x-protobuf", Some(Format::Protobuf)),
+            ("Application/JSON; charset=utf-8", Some(Format::Json)),
+            ("application/json ;q=1", Some(Format::Json)),
+            ("application/jsonx", None),
+            ("text/plain", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            assert_eq!(Format::of(&headers).ok(), format, "{content_type}");
+        }
+        assert!(Format::of(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn json_answers_leave_partial_success_unset_on_full_success() {
+        assert_eq!(json_response("rejectedSpans", None), "{}");
+        assert_eq!(
+            json_response("rejectedSpans", Some((2, "why".to_owned()))),
+            r#"{"partialSuccess":{"errorMessage":"why","rejectedSpans":"2"}}"#
+        );
+        assert_eq!(
+            json_response("rejectedSpans", Some((0, "note".to_owned()))),
+            r#"{"partialSuccess":{"errorMessage":"note"}}"#
+        );
+    }
+}
