@@ -222,6 +222,7 @@ mod tests {
 
     use super::*;
     use crate::registry::{StoreKind, TableDef};
+    use crate::store::read::{ReadQuery, RowStream};
     use crate::store::{Cut, StoreError};
 
     /// Answers probes as told, and nothing else.
@@ -241,6 +242,9 @@ mod tests {
         }
         async fn write(&self, _: &Cut) -> Result<(), StoreError> {
             Ok(())
+        }
+        async fn read(&self, _: ReadQuery) -> Result<RowStream, StoreError> {
+            Ok(Box::pin(futures::stream::empty()))
         }
         async fn ping(&self) -> Result<(), StoreError> {
             self.1.lock().clone()
@@ -298,6 +302,9 @@ mod tests {
             }
             async fn write(&self, _: &Cut) -> Result<(), StoreError> {
                 Ok(())
+            }
+            async fn read(&self, _: ReadQuery) -> Result<RowStream, StoreError> {
+                Ok(Box::pin(futures::stream::empty()))
             }
             async fn ping(&self) -> Result<(), StoreError> {
                 std::future::pending().await

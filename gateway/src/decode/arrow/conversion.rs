@@ -27,6 +27,13 @@ pub(super) struct Conversion<'a> {
     pub(super) warnings: &'a mut Vec<String>,
 }
 
+impl BadRows {
+    /// Notes that `row` is bad. What was found first is what its sender hears of.
+    pub(super) fn reject(&mut self, row: usize, error: FieldError) {
+        self.0.entry(row).or_insert(error);
+    }
+}
+
 impl Conversion<'_> {
     /// Notes that `row` is bad. It is cut out of the batch later; until then any value may stand in its place.
     pub(super) fn reject(&mut self, row: usize, reason: impl Into<String>) {
@@ -37,7 +44,7 @@ impl Conversion<'_> {
 
     /// Notes that `row` is bad because of a field inside of the column.
     pub(super) fn reject_field(&mut self, row: usize, error: FieldError) {
-        self.bad.0.entry(row).or_insert(error);
+        self.bad.reject(row, error);
     }
 
     /// Tells the sender something, once per request.

@@ -16,6 +16,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::attributes::Extra;
 use super::conversion::{BadRows, Conversion, internal};
+use super::derived::{fill_in, is_derived};
 use super::ipc::{malformed, too_large, without_panic};
 use super::value::row_json;
 use crate::decode::rules::RowRules;
@@ -66,7 +67,7 @@ impl TableMapping {
             )));
         }
         for (column, source) in table.columns().iter().zip(&sources) {
-            if source.is_none() && !may_be_missing(column) {
+            if source.is_none() && !may_be_missing(table, column) {
                 return Err(malformed(format!(
                     "column {:?} is missing: table {name:?} needs it",
                     column.name.as_str()
@@ -111,6 +112,7 @@ impl TableMapping {
         if bytes > context.limits.decoded_bytes {
             return Err(too_large(context.limits));
         }
+        fill_in(&self.table, &mut columns, &mut bad);
         decoded.accepted = batch.num_rows() - bad.0.len();
         decoded.rejected = self.rejected(context, batch, bad, &mut columns)?;
         if decoded.accepted > 0 {
@@ -146,7 +148,7 @@ impl TableMapping {
         }
         let given = source.filter(|source| source.data_type() != &DataType::Null);
         let Some(source) = given else {
-            if source.is_some() && !may_be_missing(def) {
+            if source.is_some() && !may_be_missing(&self.table, def) {
                 (0..rows).for_each(|row| conversion.reject(row, NULL_REASON));
             }
             return Ok(empty_values(def, rows));
@@ -157,7 +159,7 @@ impl TableMapping {
             ColumnType::TextArray => conversion.lists(source, ColumnType::Text)?,
             scalar => conversion.scalars(source, scalar)?,
         };
-        if def.holds_null() || column.null_count() == 0 {
+        if def.holds_null() || column.null_count() == 0 || is_derived(&self.table, def.name.as_str()) {
             return Ok(column);
         }
         if is_text(def.kind) {
@@ -211,8 +213,11 @@ fn is_text(kind: ColumnType) -> bool {
     matches!(kind, ColumnType::Text | ColumnType::LowCardinalityText)
 }
 
-fn may_be_missing(column: &ColumnDef) -> bool {
-    column.nullable || column.kind.is_container() || is_text(column.kind)
+fn may_be_missing(table: &TableDef, column: &ColumnDef) -> bool {
+    is_derived(table, column.name.as_str())
+        || column.nullable
+        || column.kind.is_container()
+        || is_text(column.kind)
 }
 
 /// NULLs, or the type's empty values where there may be no NULL. A scalar that may not be NULL gets NULLs as well: its

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod conversion;
+mod derived;
 pub mod ipc;
 pub(crate) mod json_text;
 mod list;

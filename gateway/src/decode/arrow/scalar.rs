@@ -2,7 +2,7 @@
 //!
 //! | column | Arrow types |
 //! |---|---|
-//! | timestamps | `Timestamp` of any unit and zone (none is UTC), `Date32`, `Date64` |
+//! | timestamps | `Timestamp` of any unit and zone (none is UTC), `Date32`, `Date64`; text and 64-bit numbers as [`timestamp`] reads them |
 //! | `double` | floats, integers, decimals (with a warning) |
 //! | `bigint`, `integer` | integers that fit, floats without a fraction; `bigint` also `Duration`, as nanoseconds |
 //! | `boolean` | `Boolean` |
@@ -31,9 +31,9 @@ use uuid::Uuid;
 use super::conversion::Conversion;
 use super::json_text::{self, DollarKeys};
 use super::value;
-use crate::decode::DecodeError;
 use crate::decode::attributes::has_json_nul;
 use crate::decode::rules::{MAX_VALUE_BYTES, NUL_REASON, check_size};
+use crate::decode::{DecodeError, timestamp};
 use crate::registry::ColumnType;
 
 /// The largest range of integers that a double holds exactly.
@@ -63,6 +63,11 @@ impl Conversion<'_> {
             }
             DataType::Date32 => self.scale(source.as_primitive::<Date32Type>(), 86_400_000_000_000),
             DataType::Date64 => self.scale(source.as_primitive::<Date64Type>(), 1_000_000),
+            DataType::Utf8 => self.parse_times(|row| source.as_string::<i32>().value(row).into(), source),
+            DataType::Int64 | DataType::UInt64 | DataType::Float64 => {
+                // As text, so that no digit is lost; the unit follows from the magnitude.
+                self.parse_times(|row| value::display(source, row).into(), source)
+            }
             other => return Err(self.unsupported(other, "a timestamp")),
         };
         Ok(Arc::new(nanos.with_timezone("UTC")))
@@ -74,6 +79,24 @@ impl Conversion<'_> {
     {
         self.check_times(source, factor);
         source.unary(|value| value.into().wrapping_mul(factor))
+    }
+
+    /// Times in the forms that [`timestamp::parse`] reads.
+    fn parse_times<'s>(
+        &mut self,
+        text: impl Fn(usize) -> std::borrow::Cow<'s, str>,
+        source: &'s ArrayRef,
+    ) -> TimestampNanosecondArray {
+        let mut parsed: Vec<Option<i64>> = vec![None; source.len()];
+        for (row, nanos) in parsed.iter_mut().enumerate().filter(|&(row, _)| source.is_valid(row)) {
+            match timestamp::parse(&text(row)) {
+                Ok(time) => *nanos = Some(time.nanos),
+                Err(error) => self.reject(row, error.to_string()),
+            }
+        }
+        let nanos = TimestampNanosecondArray::from(parsed);
+        self.check_times(&nanos, 1);
+        nanos
     }
 
     fn check_times<T>(&mut self, source: &PrimitiveArray<T>, factor: i64)

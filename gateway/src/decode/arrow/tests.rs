@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::ipc_stream;
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
-use crate::registry::{Snapshot, TableDef, Tenant};
+use crate::registry::{Snapshot, TableDef, Tenant, builtin};
 
 pub(super) const NOW: i64 = 1_700_000_000_000_000_000;
 
@@ -37,11 +37,12 @@ pub(super) fn tables() -> Snapshot {
         let spec = serde_json::json!({"table_name": name, "store": store, "columns": columns});
         TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1).unwrap()
     };
-    Snapshot::new([
+    let own = [
         table("wide", "timescale", &columns),
         table("click_wide", "clickhouse", &columns),
         table("bare", "timescale", &bare),
-    ])
+    ];
+    Snapshot::new(builtin::tables(&Tenant::default()).unwrap().into_iter().chain(own))
 }
 
 /// Runs `work` with a context over [`tables`] at [`NOW`].

@@ -125,7 +125,11 @@ async fn rows_of_every_type_survive_being_read_and_written_again() {
         }
         let first = format!("{store}_first");
         let answer = put_all(&gateway, &[&first], vec![every_type(10_000)]).await;
-        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(10_000), &json!(0)), "{answer}");
+        assert_eq!(
+            (&answer["ack_up_to_records"], &answer["rejected"]),
+            (&json!(10_000), &json!(0)),
+            "{answer}"
+        );
         let read = get(&gateway, &json!({"table": first, "limit": 20_000})).await.unwrap();
         assert_eq!(read.num_rows(), 10_000);
         let descriptor = FlightDescriptor::new_path(vec![first.clone()]);

@@ -129,12 +129,9 @@ async fn rest_takes_arrow_streams() {
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), &given.schema(), options).unwrap();
     writer.write(&given).unwrap();
     let body = writer.into_inner().unwrap();
-    let answer = gateway.post("/write/logs", "application/vnd.apache.arrow.stream", body).await;
+    let cut_off = body[..body.len() - 8].to_vec();
+    let answer = gateway.post("/write/logs", "application/vnd.apache.arrow.stream", cut_off).await;
     assert_eq!(answer.status().as_u16(), 400, "a body without its end is refused");
-    let mut writer = StreamWriter::try_new(Vec::new(), &given.schema()).unwrap();
-    writer.write(&given).unwrap();
-    writer.finish().unwrap();
-    let body = writer.into_inner().unwrap();
     let answer = gateway.post("/write/logs", "application/vnd.apache.arrow.stream", body).await;
     let answer: Value = answer.json().await.unwrap();
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)), "{answer}");

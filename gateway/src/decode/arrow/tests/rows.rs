@@ -164,3 +164,62 @@ fn a_stream_without_rows_is_an_empty_success() {
     let decoded = decode(&stream(&[none]), "wide").unwrap();
     assert_eq!((decoded.accepted, decoded.rejected.len(), decoded.batches.len()), (0, 0, 0));
 }
+
+fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+#[test]
+fn times_that_cannot_be_read_are_refused_by_row() {
+    let given = batch(vec![("time", texts(&["2023-11-14T22:13:19Z", "yesterday", "1700000000"]))]);
+    let decoded = decode(&stream(&[given]), "wide").unwrap();
+    assert_eq!((decoded.accepted, decoded.rejected.len()), (2, 1));
+    assert_eq!((decoded.rejected[0].index, decoded.rejected[0].error.field.as_str()), (1, "time"));
+}
+
+#[test]
+fn levels_and_severities_follow_from_each_other() {
+    let row = |columns: Vec<(&str, ArrayRef)>| {
+        let mut all = vec![("timestamp", times(3))];
+        all.extend(columns);
+        let decoded = decode(&stream(&[batch(all)]), "logs_events").unwrap();
+        assert_eq!(decoded.accepted, 3);
+        let levels: Vec<String> =
+            column(&decoded, "level").as_string::<i32>().iter().flatten().map(str::to_owned).collect();
+        let numbers = column(&decoded, "severity_number").as_primitive::<Int32Type>().values().to_vec();
+        (levels, numbers)
+    };
+    let words = |words: [&str; 3]| words.map(str::to_owned).to_vec();
+    assert_eq!(row(vec![]), (words(["", "", ""]), vec![0, 0, 0]));
+    let levels = texts(&["WARN", "Audit", "info"]);
+    assert_eq!(row(vec![("level", levels)]), (words(["warn", "audit", "info"]), vec![13, 0, 9]));
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(17), None, Some(99)]));
+    assert_eq!(row(vec![("severity_number", numbers)]), (words(["error", "", ""]), vec![17, 0, 99]));
+    let severity_text = texts(&["ERR", "", "Notice"]);
+    assert_eq!(row(vec![("severity_text", severity_text)]), (words(["error", "", "info"]), vec![17, 0, 10]));
+}
+
+#[test]
+fn samples_and_spans_are_whole_or_refused() {
+    let optional = |values: [Option<f64>; 4]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
+    let integers = |values: [Option<i64>; 4]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+    let samples = batch(vec![
+        ("time", times(4)),
+        ("metric", texts(&["a", "", "c", "d"])),
+        ("value", optional([None, Some(1.0), None, None])),
+        ("value_int", integers([Some(7), None, None, None])),
+        ("flags", integers([None, None, Some(1), None])),
+    ]);
+    let decoded = decode(&stream(&[samples]), "metrics_events").unwrap();
+    let bad: Vec<_> = decoded.rejected.iter().map(|row| (row.index, row.error.field.as_str())).collect();
+    assert_eq!(bad, [(1, "metric"), (3, "value")]);
+    let values = column(&decoded, "value");
+    assert_eq!(values.as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(7.0), None]);
+
+    let spans =
+        batch(vec![("time", times(2)), ("trace_id", texts(&["", "t"])), ("kind", texts(&["", "server"]))]);
+    let decoded = decode(&stream(&[spans]), "traces_spans").unwrap();
+    assert_eq!((decoded.accepted, decoded.rejected[0].error.field.as_str()), (1, "trace_id"));
+    assert_eq!(column(&decoded, "kind").as_string::<i32>().value(0), "server");
+    assert_eq!(column(&decoded, "status").as_string::<i32>().value(0), "unset");
+}

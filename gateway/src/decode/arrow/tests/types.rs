@@ -36,6 +36,10 @@ fn every_unit_and_zone_of_time_becomes_nanoseconds() {
         ),
         (Arc::new(Date32Array::from(vec![18_518])), 1_599_955_200_000_000_000),
         (Arc::new(Date64Array::from(vec![1_599_955_200_000])), 1_599_955_200_000_000_000),
+        (Arc::new(StringArray::from(vec!["2020-09-13T12:26:40.000000001Z"])), 1_600_000_000_000_000_001),
+        (Arc::new(Int64Array::from(vec![1_600_000_000_000_000_001])), 1_600_000_000_000_000_001),
+        (Arc::new(Int64Array::from(vec![1_600_000_000_001])), 1_600_000_000_001_000_000),
+        (Arc::new(Float64Array::from(vec![1_600_000_000.5])), 1_600_000_000_500_000_000),
     ];
     for (array, wanted) in cases {
         let given = array.data_type().clone();
