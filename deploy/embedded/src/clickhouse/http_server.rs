@@ -34,6 +34,8 @@ use tokio_stream::wrappers::ReceiverStream;
 pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// Chunks of an answer that may wait for the network.
 const CHUNKS: usize = 4;
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(300);
 /// How long running requests may take to end on shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 const SESSION_SWEEP: Duration = Duration::from_secs(1);
@@ -77,6 +79,7 @@ pub(super) async fn serve(
             hyper::service::service_fn(move |request| handle(Arc::clone(&server), request, flushes.clone()));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -125,7 +125,7 @@ fn what_is_in_the_way_of_a_start_is_named() {
     };
     let other = tempfile::tempdir().unwrap();
     let text = refusal(server.port, other.path(), None);
-    assert!(text.contains(&format!("127.0.0.1:{} is already in use by process", server.port)), "{text}");
+    assert!(text.contains(&format!("127.0.0.1:{} is already in use by tidewell", server.port)), "{text}");
     let text = refusal(crate::server::free_port(), &server.folder, None);
     assert!(text.contains("is in use by another process"), "{text}");
     let text = refusal(crate::server::free_port(), other.path(), Some("/nonexistent/libchdb.so"));
