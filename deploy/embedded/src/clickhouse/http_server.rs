@@ -12,6 +12,7 @@ use super::request::params::Params;
 use super::request::{Request as QueryRequest, auth, header, multipart};
 use super::wire::body::{BodyReader, forward};
 use super::wire::decode::decoder;
+use super::wire::flush::{Counted, Flushes};
 use anyhow::Result;
 use bytes::Bytes;
 use http::request::Parts;
@@ -33,8 +34,8 @@ use tokio_stream::wrappers::ReceiverStream;
 pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// Chunks of an answer that may wait for the network.
 const CHUNKS: usize = 4;
-/// How long a connection is kept open after an answer is cut, so that what was written before still arrives.
-const CUT_DELAY: Duration = Duration::from_millis(50);
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(300);
 /// How long running requests may take to end on shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 const SESSION_SWEEP: Duration = Duration::from_secs(1);
@@ -73,9 +74,12 @@ pub(super) async fn serve(
         };
         stream.set_nodelay(true).ok();
         let server = Arc::clone(&server);
-        let service = hyper::service::service_fn(move |request| handle(Arc::clone(&server), request));
+        let (stream, flushes) = Counted::new(stream);
+        let service =
+            hyper::service::service_fn(move |request| handle(Arc::clone(&server), request, flushes.clone()));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
@@ -92,7 +96,11 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn handle(server: Arc<Server>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+async fn handle(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+    flushes: Flushes,
+) -> Result<Response<AnswerBody>, Infallible> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let fixed = |status: StatusCode, text: String| {
         let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
@@ -105,14 +113,14 @@ async fn handle(server: Arc<Server>, request: Request<Incoming>) -> Result<Respo
         ("/ping" | "/replicas_status", _) | ("/", None) if is_read => {
             fixed(StatusCode::OK, "Ok.\n".to_owned())
         }
-        ("/", Some(_)) if is_read => Ok(answer(server, request).await),
-        _ if *request.method() == Method::POST => Ok(answer(server, request).await),
+        ("/", Some(_)) if is_read => Ok(answer(server, request, flushes).await),
+        _ if *request.method() == Method::POST => Ok(answer(server, request, flushes).await),
         (path, _) => fixed(StatusCode::NOT_FOUND, format!("There is no handle {path}{NOT_FOUND}")),
     }
 }
 
 /// Runs a query on a thread and sends its answer as it is written.
-async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<AnswerBody> {
+async fn answer(server: Arc<Server>, request: Request<Incoming>, flushes: Flushes) -> Response<AnswerBody> {
     let (head_sender, head) = oneshot::channel();
     let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
     let (parts, body) = request.into_parts();
@@ -129,11 +137,15 @@ async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Ans
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         return response;
     };
-    let frames = ReceiverStream::new(chunks).then(|chunk| async {
-        if chunk.is_err() {
-            tokio::time::sleep(CUT_DELAY).await;
+    let frames = ReceiverStream::new(chunks).then(move |chunk| {
+        let flushes = flushes.clone();
+        async move {
+            if chunk.is_err() {
+                // The error cuts the connection; what was sent before it has to leave first.
+                flushes.next().await;
+            }
+            chunk.map(Frame::data)
         }
-        chunk.map(Frame::data)
     });
     head.map(|()| StreamBody::new(frames).boxed_unsync())
 }

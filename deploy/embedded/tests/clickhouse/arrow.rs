@@ -7,7 +7,7 @@ use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 
-pub fn batch(first: u64, rows: u64) -> RecordBatch {
+pub(crate) fn batch(first: u64, rows: u64) -> RecordBatch {
     let numbers = UInt64Array::from_iter_values(first..first + rows);
     let texts =
         StringArray::from_iter((first..first + rows).map(|n| (n % 3 != 0).then(|| format!("row {n}"))));
@@ -22,7 +22,7 @@ pub fn batch(first: u64, rows: u64) -> RecordBatch {
 }
 
 /// The stream of `batches`, and where its end-of-stream mark starts.
-pub fn stream(batches: &[RecordBatch]) -> (Vec<u8>, usize) {
+pub(crate) fn stream(batches: &[RecordBatch]) -> (Vec<u8>, usize) {
     let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
     for batch in batches {
         writer.write(batch).unwrap();

@@ -4,26 +4,26 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 #[derive(Debug)]
-pub struct Response {
-    pub status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// Whether the body has its end: the last chunk, or as many bytes as were announced.
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// Sends `request` and reads until the server closes the connection; `None` when there is no server.
-pub fn exchange(port: u16, request: &[u8]) -> Option<Response> {
+pub(crate) fn exchange(port: u16, request: &[u8]) -> Option<Response> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut sender = stream.try_clone().unwrap();
     let request = request.to_vec();
@@ -37,7 +37,7 @@ pub fn exchange(port: u16, request: &[u8]) -> Option<Response> {
 }
 
 /// Percent-encodes a parameter.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
@@ -46,7 +46,7 @@ pub fn encode(text: &str) -> String {
         .collect()
 }
 
-pub fn parse(bytes: &[u8]) -> Response {
+pub(crate) fn parse(bytes: &[u8]) -> Response {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response has a head");
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.lines();

@@ -63,6 +63,26 @@ fn an_error_in_the_middle_of_a_result_cannot_be_missed() {
     assert!(whole.header("X-ClickHouse-Summary").unwrap().contains("\"result_rows\":\"1000000\""));
 }
 
+/// Scenario: the same late error, for a client that reads a hundred times slower than the server writes.
+/// Guarantees: everything that was sent before the connection is cut arrives, the frame included.
+#[test]
+fn a_slow_client_sees_the_error_too() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let sql = "SELECT+repeat('x',100),throwIf(number=50000)+FROM+numbers(60000)+SETTINGS+max_block_size=1000";
+    stream.write_all(format!("GET /?query={sql} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    let (mut answer, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(length) => answer.extend_from_slice(&buffer[..length]),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let response = crate::http::parse(&answer);
+    assert!(response.text().ends_with("__exception__\r\n") && !response.complete);
+}
+
 /// Scenario: a client that goes away while it receives an endless result.
 /// Guarantees: the query ends.
 #[test]

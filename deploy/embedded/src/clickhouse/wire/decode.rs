@@ -2,6 +2,10 @@
 //!
 //! In: a reader of the body as it was sent. Out: a reader of what the client meant. Guaranteed: the end is reported
 //! only behind a complete compressed stream; one that is cut short is an error in every coding.
+#![expect(
+    clippy::disallowed_types,
+    reason = "every reader has a limit of its own: --max-body, max_query_size, the size of a form"
+)]
 
 use super::compression::Coding;
 use super::lz4_frames::CompleteFrames;

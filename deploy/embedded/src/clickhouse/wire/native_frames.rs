@@ -10,6 +10,7 @@
 //!
 //! A frame's payload is verified before any of it is passed on. Memory follows the bytes that arrive and the limits
 //! below, not what a header claims.
+#![expect(clippy::disallowed_types, reason = "reads no more than the frame says, which is limited")]
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 
