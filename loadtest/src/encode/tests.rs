@@ -320,7 +320,7 @@ fn own_spans() -> Vec<Read> {
         .spans
         .into_iter()
         .map(|span| Read {
-            time: span.start_time_unix_nano.cast_unsigned(),
+            time: span.start_time_unix_nano.unwrap_or_default().cast_unsigned(),
             trace: span.trace_id,
             span: span.span_id,
             parent: span.parent_span_id,
