@@ -56,7 +56,10 @@ pub(super) async fn serve(
     let mut sweep = tokio::time::interval(SESSION_SWEEP);
     tokio::pin!(stop);
     loop {
-        let permit = Arc::clone(&connections).acquire_owned().await?;
+        let permit = tokio::select! {
+            () = &mut stop => break,
+            permit = Arc::clone(&connections).acquire_owned() => permit?,
+        };
         let stream = tokio::select! {
             () = &mut stop => break,
             _ = sweep.tick() => {

@@ -7,7 +7,6 @@ use super::super::Server;
 use super::super::engine::library::Counters;
 use super::super::engine::session::Session;
 use super::super::exception::Exception;
-use super::super::request::Request;
 use super::super::request::multipart::Part;
 use super::super::request::params::Params;
 use super::super::spool::Spool;
@@ -21,7 +20,6 @@ const ARROW_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 pub(super) fn run(
     server: &Server,
-    _request: &Request,
     session: &mut Session,
     text: &[u8],
     insert: &Insert,

@@ -155,7 +155,7 @@ fn dispatch(
                 answer,
             )
         }
-        Statement::Insert(insert) => insert::run(server, request, session, &text, &insert, data),
+        Statement::Insert(insert) => insert::run(server, session, &text, &insert, data),
         Statement::KillQuery(kill) => {
             let format = format_of(request, &text, kill.format.clone());
             let output = kill::run(session, &text, &kill, &format)?;
