@@ -20,7 +20,7 @@ if command -v apt-get >/dev/null; then
     # A Python without ensurepip makes no virtual environment: Debian packages it apart.
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
 else
-    lacks "apt: the embedded stores are installed on Debian and its relatives only; see deploy/compose for containers"
+    lacks "apt: the embedded stores are installed on Debian and its relatives only, or set TIDEWELL_TIMESCALE_URL and TIDEWELL_CLICKHOUSE_URL and run tidewell serve with stores of your own"
 fi
 
 if ((EUID != 0)); then
