@@ -1,12 +1,11 @@
 //! Migrations: the numbered SQL of both stores in, databases that a gateway can write to out.
 //!
 //! 1. one of many gateways that start at once takes an advisory lock in Postgres; the others wait for it and
-//! find the
-//!    work done;
+//!    find the work done;
 //! 2. the steps of Postgres, each statement in one transaction with its entry in the ledger;
 //! 3. the steps of ClickHouse, whose statements may run twice, each followed by its entry;
 //! 4. the built-in tables: their rows in `table_registry`, and whatever a table lacks, for a store that was
-//! emptied.
+//!    emptied.
 //!
 //! Guaranteed: a run that was interrupted anywhere is finished by the next one; a step whose text was changed
 //! after it was applied is refused by name.
