@@ -1,9 +1,10 @@
-//! A batch as the Arrow stream that ClickHouse reads: a [`TableBatch`] in, the bytes of one schema, one batch and the end
-//! mark out.
+//! A batch as the Arrow stream that ClickHouse reads: a [`TableBatch`] in, the bytes of one schema, one batch
+//! and the end mark out.
 //!
-//! Columns go as they are, without a copy, with two exceptions. Attributes are split into a map of texts, which shares the
-//! buffers of the batch, and a sparse map that names the type of every value that is not a string. Nullable
-//! low-cardinality texts go as a dictionary: of plain ones ClickHouse 26.5 stores each NULL as ''.
+//! Columns go as they are, without a copy, with two exceptions. Attributes are split into a map of texts,
+//! which shares the buffers of the batch, and a sparse map that names the type of every value that is not a
+//! string. Nullable low-cardinality texts go as a dictionary: of plain ones ClickHouse 26.5 stores each NULL
+//! as ''.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The connection to ClickHouse: settings in, a client of its HTTP interface out.
 //!
-//! Guaranteed: connecting and answering take no longer than configured, redirects are not followed, and only the server
-//! named in the configuration is spoken to.
+//! Guaranteed: connecting and answering take no longer than configured, redirects are not followed, and only
+//! the server named in the configuration is spoken to.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::error::unavailable;
 use crate::config::{self, ClickHouseConfig};
 use crate::store::StoreError;
 
-/// ClickHouse closes idle connections after 3 s by default; ours go before, so that none is used while it is closed.
+/// ClickHouse closes idle connections after 3 s by default; ours go before, so that none is used while it is
+/// closed.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// A client without a database.

@@ -1,21 +1,21 @@
 //! Table definitions as ClickHouse statements.
 //!
-//! In: a [`TableDef`]. Out: `CREATE TABLE IF NOT EXISTS` for a new table, `ALTER TABLE .. ADD COLUMN IF NOT EXISTS` for an
-//! old one. Only features of ClickHouse 24.4 are used.
+//! In: a [`TableDef`]. Out: `CREATE TABLE IF NOT EXISTS` for a new table,
+//! `ALTER TABLE .. ADD COLUMN IF NOT EXISTS` for an old one. Only features of ClickHouse 24.4 are used.
 //!
 //! | table | becomes |
 //! |---|---|
 //! | with a time column | `MergeTree`, a partition per day (`toDate32`, since `toDate` knows 1970 to 2149 only) |
 //! | with a key | `ReplacingMergeTree` ordered by the key; of two rows with one key the one inserted later stays |
 //!
-//! An attributes column becomes a `Map` of the values' texts, a sparse `NAME_types` map that holds the type of every
-//! value that is not a string, and the aliases `NAME.k` and `NAME.v` for readers who expect
+//! An attributes column becomes a `Map` of the values' texts, a sparse `NAME_types` map that holds the type
+//! of every value that is not a string, and the aliases `NAME.k` and `NAME.v` for readers who expect
 //! `Nested(k String, v String)`.
 
 use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
 
-/// Settings of every table: retries are recognised for this many inserts back, a committed insert survives a power
-/// loss, and parts leave as a whole.
+/// Settings of every table: retries are recognised for this many inserts back, a committed insert survives a
+/// power loss, and parts leave as a whole.
 const SETTINGS: [(&str, &str); 4] = [
     ("non_replicated_deduplication_window", "10000"),
     ("fsync_after_insert", "1"),
@@ -121,8 +121,8 @@ fn settings(settings: impl IntoIterator<Item = (&'static str, &'static str)>) ->
     settings.join(", ")
 }
 
-/// The statement that gives an existing table the settings that its engine clause does not name. A value that somebody
-/// chose stays.
+/// The statement that gives an existing table the settings that its engine clause does not name. A value that
+/// somebody chose stays.
 pub(super) fn add_settings(table: &TableDef, engine: &str) -> Option<String> {
     let missing: Vec<_> = SETTINGS.into_iter().filter(|(name, _)| !engine.contains(name)).collect();
     (engine.contains("MergeTree") && !missing.is_empty())

@@ -1,7 +1,7 @@
 //! What a ClickHouse error means for delivery: the one place that reads its exception codes.
 //!
-//! The server says `Code: N. DB::Exception: ..`, in the body of an error or at the end of a body that began as a
-//! success; the client hands over the text of either.
+//! The server says `Code: N. DB::Exception: ..`, in the body of an error or at the end of a body that began
+//! as a success; the client hands over the text of either.
 
 use clickhouse::error::Error;
 

@@ -1,7 +1,7 @@
 //! ClickHouse: logs and every table registered with `"store": "clickhouse"`.
 //!
-//! A cut is one INSERT of one Arrow batch with the cut's id as its deduplication token: a retry after an unknown outcome
-//! carries the same token and the same bytes, and the server drops what it has already.
+//! A cut is one INSERT of one Arrow batch with the cut's id as its deduplication token: a retry after an
+//! unknown outcome carries the same token and the same bytes, and the server drops what it has already.
 
 mod arrow_stream;
 mod client;
@@ -82,7 +82,8 @@ impl ClickHouse {
         self.run(&self.client, statement).await
     }
 
-    /// The answer to a query in `TabSeparated`, of any database or none; for people who look after the server.
+    /// The answer to a query in `TabSeparated`, of any database or none; for people who look after the
+    /// server.
     pub async fn text(&self, query: &str) -> Result<String, StoreError> {
         let mut answer = self
             .outside
@@ -127,7 +128,8 @@ impl ClickHouse {
         Ok(server)
     }
 
-    /// Gives an existing table the settings that it lacks; without the deduplication window a token means nothing.
+    /// Gives an existing table the settings that it lacks; without the deduplication window a token means
+    /// nothing.
     async fn add_settings(&self, table: &TableDef) -> Result<(), StoreError> {
         let query = self
             .outside

@@ -1,5 +1,5 @@
-//! What the server at the other end can do: asked once, before the first insert, and again when an answer shows that it
-//! was replaced.
+//! What the server at the other end can do: asked once, before the first insert, and again when an answer
+//! shows that it was replaced.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use crate::store::StoreError;
 /// Oldest version that we support.
 pub const OLDEST: (u32, u32) = (24, 4);
 
-/// Settings of an INSERT, pinned so that one cut is one part whatever the server's defaults are, and so that a retry
-/// with the same token is recognised. Older servers lack some; those they lack they also do not need.
+/// Settings of an INSERT, pinned so that one cut is one part whatever the server's defaults are, and so that
+/// a retry with the same token is recognised. Older servers lack some; those they lack they also do not need.
 pub(super) const PINNED: [(&str, &str); 12] = [
     // The rows are committed when the answer comes, not when a buffer is flushed.
     ("async_insert", "0"),

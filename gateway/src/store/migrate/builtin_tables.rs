@@ -1,4 +1,5 @@
-//! The built-in tables after the steps: rows of `table_registry` like any other table's, and tables that fit them.
+//! The built-in tables after the steps: rows of `table_registry` like any other table's, and tables that fit
+//! them.
 
 use super::{MigrateError, Report};
 use crate::registry::evolution::{Change, compare};
@@ -14,7 +15,8 @@ fn tables() -> Result<Vec<TableDef>, MigrateError> {
     builtin::tables(&Tenant::default()).map_err(|error| MigrateError::Internal(error.to_string()))
 }
 
-/// Writes the rows that are missing or older than the definitions of this program. A row of a newer gateway stays.
+/// Writes the rows that are missing or older than the definitions of this program. A row of a newer gateway
+/// stays.
 pub(super) async fn register(registry: &TableRegistry, report: &mut Report) -> Result<(), MigrateError> {
     for table in tables()? {
         let lock = registry.lock(&table.tenant, table.name()).await?;

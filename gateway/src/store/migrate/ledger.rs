@@ -8,8 +8,8 @@ use super::steps::Step;
 use crate::registry::StoreKind;
 use crate::store::timescale::from_postgres;
 
-/// The ledger itself: the one table that no step makes. `database` is the one of ClickHouse, since several may
-/// share a Postgres; it is empty for Postgres, whose databases each hold a ledger of their own.
+/// The ledger itself: the one table that no step makes. `database` is the one of ClickHouse, since several
+/// may share a Postgres; it is empty for Postgres, whose databases each hold a ledger of their own.
 pub(super) const CREATE: &str = "\
 CREATE TABLE IF NOT EXISTS tidewell_migrations (
     store text NOT NULL,
@@ -40,7 +40,8 @@ impl<'a> Ledger<'a> {
         Self { store: StoreKind::ClickHouse, database }
     }
 
-    /// How many statements of the step are done; `None` when all are. An error when its text is not the one applied.
+    /// How many statements of the step are done; `None` when all are. An error when its text is not the one
+    /// applied.
     pub(super) async fn done(&self, client: &Client, step: &Step) -> Result<Option<usize>, MigrateError> {
         let row = client
             .query_opt(

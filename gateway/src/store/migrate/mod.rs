@@ -1,13 +1,14 @@
 //! Migrations: the numbered SQL of both stores in, databases that a gateway can write to out.
 //!
-//! 1. one of many gateways that start at once takes an advisory lock in Postgres; the others wait for it and find the
-//!    work done;
+//! 1. one of many gateways that start at once takes an advisory lock in Postgres; the others wait for it and
+//!    find the work done;
 //! 2. the steps of Postgres, each statement in one transaction with its entry in the ledger;
 //! 3. the steps of ClickHouse, whose statements may run twice, each followed by its entry;
-//! 4. the built-in tables: their rows in `table_registry`, and whatever a table lacks, for a store that was emptied.
+//! 4. the built-in tables: their rows in `table_registry`, and whatever a table lacks, for a store that was
+//!    emptied.
 //!
-//! Guaranteed: a run that was interrupted anywhere is finished by the next one; a step whose text was changed after it was
-//! applied is refused by name.
+//! Guaranteed: a run that was interrupted anywhere is finished by the next one; a step whose text was changed
+//! after it was applied is refused by name.
 
 mod builtin_tables;
 mod ledger;
@@ -107,7 +108,8 @@ pub async fn run(config: &Config) -> Result<Report, MigrateError> {
     Ok(report)
 }
 
-/// Every statement of [`run`] as text, for people whose administrator runs it. Names of databases are the defaults.
+/// Every statement of [`run`] as text, for people whose administrator runs it. Names of databases are the
+/// defaults.
 pub fn print() -> String {
     let database = ClickHouseConfig::default().database;
     let mut text = format!("-- TimescaleDB, in the database of timescale.url\n\n{};\n", ledger::CREATE);

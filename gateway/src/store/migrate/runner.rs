@@ -177,7 +177,8 @@ async fn in_transaction(
     outcome
 }
 
-/// Whether the same statement may succeed in a moment: it met a lock, or another database's change of a shared catalogue.
+/// Whether the same statement may succeed in a moment: it met a lock, or another database's change of a
+/// shared catalogue.
 fn may_pass(error: &MigrateError) -> bool {
     let MigrateError::Store(error) = error else { return false };
     matches!(error, StoreError::Busy { .. }) || error.to_string().contains("concurrently updated")

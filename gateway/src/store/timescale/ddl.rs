@@ -1,8 +1,8 @@
 //! Table definitions as Postgres statements, and what it takes to make an existing table fit its definition.
 //!
-//! In: a [`TableDef`]. Out: `CREATE TABLE`, `create_hypertable` and indexes for a new table, `ALTER TABLE .. ADD COLUMN`
-//! for an old one. Guaranteed: every statement may run twice, none rewrites or drops anything, and only functions of
-//! TimescaleDB's Apache edition are used.
+//! In: a [`TableDef`]. Out: `CREATE TABLE`, `create_hypertable` and indexes for a new table,
+//! `ALTER TABLE .. ADD COLUMN` for an old one. Guaranteed: every statement may run twice, none rewrites or
+//! drops anything, and only functions of TimescaleDB's Apache edition are used.
 //!
 //! | table | becomes |
 //! |---|---|

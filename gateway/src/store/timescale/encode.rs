@@ -1,7 +1,7 @@
 //! Arrow columns as the binary format of COPY: a [`TableBatch`] in, frames of bytes out.
 //!
-//! The format is that of the Postgres manual, section "COPY", "Binary Format"; the values are what each type's
-//! `receive` function reads. All integers are big-endian.
+//! The format is that of the Postgres manual, section "COPY", "Binary Format"; the values are what each
+//! type's `receive` function reads. All integers are big-endian.
 //!
 //! | column type | bytes of one value |
 //! |---|---|

@@ -1,8 +1,9 @@
-//! Tables with a key: of the rows of a batch, which must be written, and how a later row replaces an earlier one.
+//! Tables with a key: of the rows of a batch, which must be written, and how a later row replaces an earlier
+//! one.
 //!
-//! The last row of a key in a batch is the one that counts. Rows that this gateway wrote a short while ago and that are
-//! still the same are not written again: senders repeat the unit and the type of each metric with every request.
-//! A new value in a column named `updated_at` alone is not a change.
+//! The last row of a key in a batch is the one that counts. Rows that this gateway wrote a short while ago
+//! and that are still the same are not written again: senders repeat the unit and the type of each metric
+//! with every request. A new value in a column named `updated_at` alone is not a change.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -87,8 +88,8 @@ impl Remembered {
     }
 }
 
-/// Replaces or adds rows: COPY into a temporary table, then one INSERT. Ordered by key, so that two gateways that
-/// write the same keys wait for each other instead of deadlocking.
+/// Replaces or adds rows: COPY into a temporary table, then one INSERT. Ordered by key, so that two gateways
+/// that write the same keys wait for each other instead of deadlocking.
 pub(super) async fn replace(
     transaction: &Transaction<'_>,
     batch: &TableBatch,

@@ -1,8 +1,8 @@
 //! TimescaleDB: metrics, traces and every table registered with `"store": "timescale"`.
 //!
-//! A cut is one transaction: its id into `tidewell_cuts`, its rows by COPY. A cut that comes again after an unknown
-//! outcome finds its id there and is not written twice; while the first attempt still runs, the second one
-//! waits for it on the id.
+//! A cut is one transaction: its id into `tidewell_cuts`, its rows by COPY. A cut that comes again after an
+//! unknown outcome finds its id there and is not written twice; while the first attempt still runs, the
+//! second one waits for it on the id.
 
 mod copy;
 mod ddl;

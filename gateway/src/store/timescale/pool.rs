@@ -1,7 +1,8 @@
 //! Connections to Postgres: settings in, two pools out, one that writes rows and one that changes tables.
 //!
-//! Guaranteed for every connection: it speaks UTC, names itself, runs no statement longer than configured, acts in
-//! the role that it was made for, and a server that stopped answering is noticed within the configured time.
+//! Guaranteed for every connection: it speaks UTC, names itself, runs no statement longer than configured,
+//! acts in the role that it was made for, and a server that stopped answering is noticed within the
+//! configured time.
 
 use std::path::Path;
 use std::time::Duration;

@@ -10,7 +10,8 @@ use super::pool::connection;
 use crate::registry::TableDef;
 use crate::store::StoreError;
 
-/// Longest wait for a lock on the table: a long query must not make every later one queue up behind our ALTER.
+/// Longest wait for a lock on the table: a long query must not make every later one queue up behind our
+/// ALTER.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '5s'";
 
 /// Creates the table or adds what it lacks, in one transaction under a lock that other gateways respect.
@@ -92,8 +93,8 @@ async fn existing_columns(
     Ok(Some(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
 }
 
-/// Gives the roles that exist what they lack. Only an owner may grant; where another role owns the table, its owner
-/// has decided already.
+/// Gives the roles that exist what they lack. Only an owner may grant; where another role owns the table, its
+/// owner has decided already.
 async fn grant(transaction: &Transaction<'_>, table: &TableDef) -> Result<(), StoreError> {
     for (role, privilege, statement) in ddl::grants(table) {
         let row = transaction

@@ -76,9 +76,10 @@ fn wanted(sample: &Sample) -> Value {
     })
 }
 
-/// Scenario: rows with every column type and the values at which encoders go wrong, as a whole batch and as a slice of
-/// one, compressed and not.
-/// Guarantees: every value reads back as it was, to the nanosecond and to the bit, and types of labels survive.
+/// Scenario: rows with every column type and the values at which encoders go wrong, as a whole batch and as a
+/// slice of one, compressed and not.
+/// Guarantees: every value reads back as it was, to the nanosecond and to the bit, and types of labels
+/// survive.
 #[tokio::test]
 async fn every_type_reads_back_as_it_was() {
     for compression in [Compression::Lz4, Compression::None] {
@@ -108,7 +109,8 @@ async fn parts(databases: &Databases, table: &str) -> String {
 }
 
 /// Scenario: a large cut, then the same cut again, then the same rows as a cut of their own.
-/// Guarantees: one cut is one part; the same cut is stored once; equal rows of another cut are not taken for a retry.
+/// Guarantees: one cut is one part; the same cut is stored once; equal rows of another cut are not taken for
+/// a retry.
 #[tokio::test]
 async fn a_cut_is_one_part_and_is_stored_once() {
     let databases = Databases::empty().await;
@@ -165,8 +167,8 @@ async fn rows_far_from_now_are_found_by_time() {
     assert_eq!(parts(&databases, "far").await, "3\t3");
 }
 
-/// Scenario: ten gateways prepare one new table at once; then it gets two more columns while the old definition is
-/// still in use.
+/// Scenario: ten gateways prepare one new table at once; then it gets two more columns while the old
+/// definition is still in use.
 /// Guarantees: all succeed; rows of both definitions are stored; a column of another type is refused by name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_is_made_once_and_grows_without_losing_rows() {

@@ -78,7 +78,8 @@ async fn ten_runs_at_once_have_one_result() {
 }
 
 /// Scenario: databases made by the numbered SQL, and databases made from the definitions in `schemas/tables`.
-/// Guarantees: the catalogues are the same: columns with types, defaults and codecs, keys, indexes, partitions, grants.
+/// Guarantees: the catalogues are the same: columns with types, defaults and codecs, keys, indexes,
+/// partitions, grants.
 #[tokio::test]
 async fn numbered_sql_and_definitions_agree() {
     let migrated = Databases::migrated().await;
@@ -133,8 +134,8 @@ async fn a_run_that_is_cut_off_is_finished_by_the_next() {
     assert_eq!(databases.postgres_value(unfinished).await.as_deref(), Some("0"));
 }
 
-/// Scenario: a store was emptied behind the ledger's back, a step of a newer gateway is in the ledger, a registry row was
-/// changed.
+/// Scenario: a store was emptied behind the ledger's back, a step of a newer gateway is in the ledger, a
+/// registry row was changed.
 /// Guarantees: the tables come back, the newer step is a warning, the row's change is in the history.
 #[tokio::test]
 async fn what_is_missing_comes_back_and_what_is_newer_is_named() {
@@ -173,7 +174,8 @@ async fn a_changed_step_is_refused_with_the_way_out() {
 }
 
 /// Scenario: an administrator pipes what `print` says into his own client.
-/// Guarantees: a gateway finds nothing left to do but the ledger's and the registry's rows, and the tables are the same.
+/// Guarantees: a gateway finds nothing left to do but the ledger's and the registry's rows, and the tables
+/// are the same.
 #[tokio::test]
 async fn the_printed_sql_makes_the_same_tables() {
     let (by_hand, by_run) = (Databases::empty().await, Databases::migrated().await);

@@ -95,8 +95,8 @@ async fn every_session_is_in_utc() {
     assert_eq!(databases.postgres_value(roles).await.as_deref(), Some("3"));
 }
 
-/// Scenario: the first migrations of five databases of one cluster, at once, where the roles do not exist yet.
-/// Guarantees: all succeed, and the roles are there once and in UTC.
+/// Scenario: the first migrations of five databases of one cluster, at once, where the roles do not exist
+/// yet. Guarantees: all succeed, and the roles are there once and in UTC.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_of_one_cluster_may_make_the_roles_at_once() {
     let databases = futures::future::join_all((0..5).map(|_| Databases::empty())).await;
