@@ -69,13 +69,15 @@ pub(super) fn acknowledge<S: BatchSource>(
     AckStream(slot)
 }
 
+/// A batch under way: its bytes, and what became of it.
+type Received<Ack> = BoxFuture<'static, (usize, Result<Ack, Rejection>)>;
+
 async fn run<S: BatchSource>(
     mut source: S,
     acks: AckSender<S::Ack>,
     mut readiness: watch::Receiver<Readiness>,
 ) {
-    let mut in_flight: FuturesOrdered<BoxFuture<'static, (usize, Result<S::Ack, Rejection>)>> =
-        FuturesOrdered::new();
+    let mut in_flight: FuturesOrdered<Received<S::Ack>> = FuturesOrdered::new();
     let mut bytes_in_flight = 0;
     let mut end = None;
     loop {
