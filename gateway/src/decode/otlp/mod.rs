@@ -1,7 +1,7 @@
 //! OTLP: export requests in protobuf or JSON in, rows of the built-in tables out.
 //!
-//! Protobuf is read without building a tree: [`super::wire`] finds the fields, [`walk`] goes through the levels, and one
-//! module per signal writes the rows. [`json`] rewrites a JSON request as protobuf, so that there is one place
+//! Protobuf is read without building a tree: `wire` finds the fields, `walk` goes through the levels, and one module
+//! per signal writes the rows. [`json`] rewrites a JSON request as protobuf, so that there is one place
 //! that decides what a record becomes. `accepted` and the indexes of rejected records count log records, data points
 //! and spans.
 //!

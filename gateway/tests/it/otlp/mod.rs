@@ -71,7 +71,7 @@ fn attributes_json() -> Value {
     ])
 }
 
-/// [`attributes`] as Postgres returns them; the numbers are compared as text, see [`attributes_typed`].
+/// [`attributes`] as Postgres returns them; the numbers are compared as text, see [`ATTRIBUTES_TYPED`].
 fn attributes_jsonb() -> Value {
     json!({
         "text": "1", "int": 9_007_199_254_740_993_i64, "double": 1.0, "bool": true, "bytes": {"$bytes": "aGk="},

@@ -1,4 +1,4 @@
-//! One JSON value in, the protobuf of one field out, by the tables of [`super::schema`].
+//! One JSON value in, the protobuf of one field out, by the tables of `schema`.
 //!
 //! No tree is built: serde_json's events become bytes at once. Its recursion limit of 128 levels ends a nesting bomb.
 
