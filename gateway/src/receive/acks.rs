@@ -47,6 +47,9 @@ pub(super) struct Receiving<A> {
     pub(super) outcome: BoxFuture<'static, Result<A, Rejection>>,
 }
 
+/// The size of a batch and what became of it.
+type Outcome<A> = (usize, Result<A, Rejection>);
+
 /// The batches of one stream.
 pub(super) trait BatchSource: Send + 'static {
     /// What its client is told.
@@ -74,8 +77,7 @@ async fn run<S: BatchSource>(
     acks: AckSender<S::Ack>,
     mut readiness: watch::Receiver<Readiness>,
 ) {
-    let mut in_flight: FuturesOrdered<BoxFuture<'static, (usize, Result<S::Ack, Rejection>)>> =
-        FuturesOrdered::new();
+    let mut in_flight: FuturesOrdered<BoxFuture<'static, Outcome<S::Ack>>> = FuturesOrdered::new();
     let mut bytes_in_flight = 0;
     let mut end = None;
     loop {
