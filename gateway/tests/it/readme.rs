@@ -59,7 +59,8 @@ async fn the_first_records_land_as_the_readme_says() {
     let row = shell(read_back.clone()).await;
     assert!(row.contains("t-1") && row.contains("2023-11-14"), "{row}");
 
-    let (send, query) = metric.split_once("deploy/stores.sh psql -- -c").expect("the metric is read with psql");
+    let (send, query) =
+        metric.split_once("deploy/stores.sh psql -- -c").expect("the metric is read with psql");
     let answer = shell(send.to_owned()).await;
     assert!(answer.contains(r#""accepted":1"#), "{answer}");
     let rows = gateway.timescale(query.trim().trim_matches('"')).await;
@@ -84,7 +85,9 @@ async fn the_flight_example_lands() {
     command.args(["-c", &script]);
     let told = run(command).await;
     assert!(told.contains("ack"), "{told}");
-    let rows = gateway.clickhouse("SELECT toUnixTimestamp64Nano(timestamp) AS t, app, message FROM logs_events").await;
+    let rows = gateway
+        .clickhouse("SELECT toUnixTimestamp64Nano(timestamp) AS t, app, message FROM logs_events")
+        .await;
     let wanted =
         serde_json::json!({"t": 1_700_000_000_000_000_001_i64, "app": "auth", "message": "from Flight"});
     assert_eq!(rows, [wanted]);
