@@ -47,6 +47,9 @@ pub(super) struct Receiving<A> {
     pub(super) outcome: BoxFuture<'static, Result<A, Rejection>>,
 }
 
+/// The size of a batch and what became of it.
+type Outcome<A> = (usize, Result<A, Rejection>);
+
 /// The batches of one stream.
 pub(super) trait BatchSource: Send + 'static {
     /// What its client is told.
@@ -69,15 +72,12 @@ pub(super) fn acknowledge<S: BatchSource>(
     AckStream(slot)
 }
 
-/// A batch under way: its bytes, and what became of it.
-type Received<Ack> = BoxFuture<'static, (usize, Result<Ack, Rejection>)>;
-
 async fn run<S: BatchSource>(
     mut source: S,
     acks: AckSender<S::Ack>,
     mut readiness: watch::Receiver<Readiness>,
 ) {
-    let mut in_flight: FuturesOrdered<Received<S::Ack>> = FuturesOrdered::new();
+    let mut in_flight: FuturesOrdered<BoxFuture<'static, Outcome<S::Ack>>> = FuturesOrdered::new();
     let mut bytes_in_flight = 0;
     let mut end = None;
     loop {

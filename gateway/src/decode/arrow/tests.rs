@@ -1,5 +1,6 @@
 //! Arrow streams as senders make them, through the decoder, read back column by column.
 
+mod corpus;
 mod hostile;
 mod properties;
 mod rows;

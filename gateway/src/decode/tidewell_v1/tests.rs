@@ -1,6 +1,7 @@
 //! Requests as generated clients encode them, through the decoder, read back column by column; and requests that no
 //! client would send.
 
+mod corpus;
 mod hostile;
 mod rows;
 mod signals;

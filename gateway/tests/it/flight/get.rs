@@ -47,7 +47,7 @@ fn definition(name: &str, store: &str) -> Value {
 /// Values of every type, NULL in every second row.
 fn every_type(rows: usize) -> RecordBatch {
     let time = now_nanos();
-    let some = |row: usize| row % 2 == 0;
+    let some = |row: usize| row.is_multiple_of(2);
     let number = |row: usize| i64::try_from(row).unwrap();
     let nanos = |factor: i64| -> ArrayRef {
         let times = (0..rows)
