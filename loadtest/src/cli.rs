@@ -205,7 +205,10 @@ impl Cli {
                 }
                 for plan in args.suite.plans() {
                     say(&describe(&plan))?;
-                    report.add(bench.measure(plan).await?);
+                    match bench.measure(plan).await {
+                        Ok(measurement) => report.add(measurement),
+                        Err(error) => report.add_unmeasured(plan.workload, &error),
+                    }
                 }
                 finish(&report, args.bench.json)
             }
@@ -309,7 +312,11 @@ fn finish(report: &Report, json: Option<PathBuf>) -> Result<ExitCode> {
     if let Some(path) = json {
         report.write_json(&path)?;
     }
-    Ok(if report.clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(match (report.clean(), report.unmeasured.is_empty()) {
+        (false, _) => ExitCode::from(1),
+        (true, false) => ExitCode::from(2),
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::floors::{self, Floor};
 use crate::idle::Idle;
 use crate::measure::Measurement;
 use crate::telemetry::Shape;
+use crate::workload::Workload;
 
 /// The machine that it was measured on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,18 @@ pub struct Report {
     pub idle: Option<Idle>,
     /// In the order of measuring.
     pub measurements: Vec<Measured>,
+    /// What could not be measured or audited.
+    pub unmeasured: Vec<Unmeasured>,
+}
+
+/// A workload without a measurement.
+#[derive(Debug, Serialize)]
+pub struct Unmeasured {
+    /// What was to be sent.
+    #[serde(flatten)]
+    pub workload: Workload,
+    /// What kept it from being measured or audited.
+    pub error: String,
 }
 
 /// A measurement and whether its rate was held.
@@ -77,13 +90,18 @@ impl Machine {
 impl Report {
     /// A report of this machine without measurements yet.
     pub fn new(shape: Shape) -> Self {
-        Self { machine: Machine::here(), shape, idle: None, measurements: Vec::new() }
+        Self { machine: Machine::here(), shape, idle: None, measurements: Vec::new(), unmeasured: Vec::new() }
     }
 
     /// Takes a measurement.
     pub fn add(&mut self, measurement: Measurement) {
         let floor = floors::judge(&measurement);
         self.measurements.push(Measured { measurement, floor });
+    }
+
+    /// Takes note of a workload that could not be measured.
+    pub fn add_unmeasured(&mut self, workload: Workload, error: &anyhow::Error) {
+        self.unmeasured.push(Unmeasured { workload, error: format!("{error:#}") });
     }
 
     /// Whether no audit found anything missing, doubled or foreign.
@@ -114,15 +132,18 @@ impl Report {
         if let Some(idle) = &self.idle {
             writeln!(out, "{}", idle.text())?;
         }
-        if self.measurements.is_empty() {
-            return Ok(());
+        if !self.measurements.is_empty() {
+            writeln!(out, "\n{HEADING}")?;
         }
-        writeln!(out, "\n{HEADING}")?;
         for measured in &self.measurements {
             self.write_line(out, &measured.measurement)?;
         }
         self.write_failures(out)?;
-        self.write_floors(out)
+        self.write_floors(out)?;
+        for Unmeasured { workload, error } in &self.unmeasured {
+            writeln!(out, "{workload}: NOT MEASURED: {error}")?;
+        }
+        Ok(())
     }
 
     fn write_line(&self, out: &mut String, measurement: &Measurement) -> std::fmt::Result {

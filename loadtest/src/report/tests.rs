@@ -87,3 +87,11 @@ fn the_document_holds_everything() {
     assert_eq!(first["floor"]["held"], true);
     assert!(json["machine"]["cpus"].as_u64().unwrap() > 0);
 }
+
+#[test]
+fn a_workload_that_could_not_be_measured_is_named() {
+    let mut report = report(measurement());
+    report.add_unmeasured(measurement().workload, &anyhow::anyhow!("no gateway").context("cannot connect"));
+    let text = report.text();
+    assert!(text.contains("logs otlp-grpc: NOT MEASURED: cannot connect: no gateway"), "{text}");
+}
