@@ -7,7 +7,9 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
-use super::{LOGS, LOGS_JSON, METRICS, TIME, attribute, decode, decode_with, logs_of, refusal, text};
+use super::{
+    LOGS, LOGS_JSON, METRICS, TIME, around, attribute, decode, decode_with, field, logs_of, refusal, text,
+};
 use crate::decode::rules::MAX_ATTRIBUTES;
 use crate::decode::{DecodeError, DecodeLimits, TableBuilder};
 
@@ -44,29 +46,12 @@ fn values_nest_up_to_the_limit_and_no_deeper() {
 /// Thousands of levels, which no decoder with a stack frame for each survives.
 #[test]
 fn a_nesting_bomb_is_refused_without_touching_the_stack() {
-    let mut bytes = Vec::new();
     // From the inside out: every level is an array with one element.
-    for _ in 0..60_000 {
-        for key in [0x0a_u8, 0x2a] {
-            let mut level = vec![key];
-            prost::encode_length_delimiter(bytes.len(), &mut level).unwrap();
-            level.extend_from_slice(&bytes);
-            bytes = level;
-        }
-        if bytes.len() > 100_000 {
-            break;
-        }
+    let mut bytes = Vec::new();
+    while bytes.len() < 100_000 {
+        bytes = field(0x2a, &field(0x0a, &bytes));
     }
-    let mut record = vec![0x2a];
-    prost::encode_length_delimiter(bytes.len(), &mut record).unwrap();
-    record.extend_from_slice(&bytes);
-    let mut body = record;
-    for key in [0x12_u8, 0x12, 0x0a] {
-        let mut level = vec![key];
-        prost::encode_length_delimiter(body.len(), &mut level).unwrap();
-        level.extend_from_slice(&body);
-        body = level;
-    }
+    let body = around(&field(0x2a, &bytes));
     let decoded = decode(LOGS, &body).unwrap();
     assert_eq!((decoded.accepted, decoded.rejected.len()), (0, 1));
 

@@ -8,23 +8,12 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{LOGS, NOW, TIME, any, attribute, decode, logs_of, refusal, rows, text};
+use super::{LOGS, NOW, TIME, any, around, attribute, decode, field, logs_of, refusal, rows, text};
 use crate::decode::DecodeError;
 use crate::registry::builtin::LOGS_EVENTS;
 
 fn record() -> LogRecord {
     LogRecord { time_unix_nano: TIME, body: text("hello"), ..LogRecord::default() }
-}
-
-/// The request of a message whose fields are given as raw bytes: a log record in an otherwise empty request.
-fn around(record: &[u8]) -> Vec<u8> {
-    let level = |bytes: &[u8], key: u8| {
-        let mut message = vec![key];
-        prost::encode_length_delimiter(bytes.len(), &mut message).unwrap();
-        message.extend_from_slice(bytes);
-        message
-    };
-    level(&level(&level(record, 0x12), 0x12), 0x0a)
 }
 
 #[test]
@@ -173,9 +162,7 @@ fn a_bad_resource_refuses_each_of_its_records() {
     };
     let mut level = resource_logs.encode_to_vec();
     level.extend([0x0a, 5, 0x0a, 3, 0x0a, 1, 0xff]);
-    let mut body = vec![0x0a];
-    prost::encode_length_delimiter(level.len(), &mut body).unwrap();
-    body.extend(level);
+    let mut body = field(0x0a, &level);
     body.extend(&good);
     let decoded = decode(LOGS, &body).unwrap();
     assert_eq!(decoded.accepted, 1);

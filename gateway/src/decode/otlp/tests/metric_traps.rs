@@ -12,7 +12,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use prost::Message as _;
 use serde_json::json;
 
-use super::{METRICS, NOW, TIME, any, attribute, decode, double, metrics_of, refusal, rows, text};
+use super::{
+    METRICS, NOW, TIME, any, around, attribute, decode, double, field, metrics_of, refusal, rows, text,
+};
 use crate::registry::builtin::{METRICS_EVENTS, METRICS_EXEMPLARS, METRICS_HISTOGRAMS, METRICS_METADATA};
 
 fn point() -> NumberDataPoint {
@@ -172,17 +174,11 @@ fn bucket_counts_may_be_packed_or_not() {
     // The point's bytes replace those of an empty one, whose length is known.
     let whole = metrics_of(vec![histogram(packed)]);
     let wanted = rows(&decode(METRICS, &whole).unwrap(), METRICS_HISTOGRAMS);
-    let level = |bytes: &[u8], key: u8| {
-        let mut message = vec![key];
-        prost::encode_length_delimiter(bytes.len(), &mut message).unwrap();
-        message.extend_from_slice(bytes);
-        message
-    };
-    let mut data = level(&unpacked, 0x0a);
+    let mut data = field(0x0a, &unpacked);
     data.extend([0x10, 1]);
-    let mut metric = level(b"m", 0x0a);
-    metric.extend(level(&data, 0x4a));
-    let body = level(&level(&level(&metric, 0x12), 0x12), 0x0a);
+    let mut metric = field(0x0a, b"m");
+    metric.extend(field(0x4a, &data));
+    let body = around(&metric);
     assert_eq!(rows(&decode(METRICS, &body).unwrap(), METRICS_HISTOGRAMS), wanted);
 }
 
@@ -262,26 +258,19 @@ fn metadata_has_one_row_per_metric_and_keeps_the_last_description() {
 
 #[test]
 fn a_metric_of_two_kinds_or_of_a_newer_kind_does_not_vanish() {
-    let level = |bytes: &[u8], key: u8| {
-        let mut message = vec![key];
-        prost::encode_length_delimiter(bytes.len(), &mut message).unwrap();
-        message.extend_from_slice(bytes);
-        message
-    };
-    let request = |metric: &[u8]| level(&level(&level(metric, 0x12), 0x12), 0x0a);
     let of = |data| Metric { name: "m".to_owned(), data: Some(data), ..Metric::default() }.encode_to_vec();
 
     let mut both = of(gauge(vec![point()]));
     both.extend(of(histogram(histogram_point())));
-    let decoded = decode(METRICS, &request(&both)).unwrap();
+    let decoded = decode(METRICS, &around(&both)).unwrap();
     assert_eq!((decoded.accepted, decoded.rejected.len()), (0, 2));
 
-    let mut newer = level(b"m", 0x0a);
-    newer.extend(level(&[0x0a, 0], 0x6a));
-    let decoded = decode(METRICS, &request(&newer)).unwrap();
+    let mut newer = field(0x0a, b"m");
+    newer.extend(field(0x6a, &[0x0a, 0]));
+    let decoded = decode(METRICS, &around(&newer)).unwrap();
     assert_eq!(refusal(&decoded), "0 data: is of a kind that this gateway does not know");
 
     let none = Metric { name: "m".to_owned(), ..Metric::default() }.encode_to_vec();
-    let decoded = decode(METRICS, &request(&none)).unwrap();
+    let decoded = decode(METRICS, &around(&none)).unwrap();
     assert_eq!((decoded.rejected.len(), decoded.warnings.len()), (0, 1));
 }

@@ -117,6 +117,19 @@ pub(super) fn attribute(key: &str, value: Option<AnyValue>) -> KeyValue {
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }
 
+/// A length-delimited field with a key of one byte.
+pub(super) fn field(key: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![key];
+    prost::encode_length_delimiter(bytes.len(), &mut field).unwrap();
+    field.extend_from_slice(bytes);
+    field
+}
+
+/// A request with one item of any bytes: a log record, a span or a metric.
+pub(super) fn around(item: &[u8]) -> Vec<u8> {
+    field(0x0a, &field(0x12, &field(0x12, item)))
+}
+
 /// A request with these log records.
 pub(super) fn logs_of(records: Vec<LogRecord>) -> Vec<u8> {
     let scope_logs = vec![ScopeLogs { log_records: records, ..ScopeLogs::default() }];
