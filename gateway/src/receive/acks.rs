@@ -60,14 +60,12 @@ pub(super) trait BatchSource: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Option<Receiving<Self::Ack>>, Status>> + Send;
 }
 
-/// Receives all batches of `source`, beside the caller, and gives the acknowledgements as they come; `first` before all
-/// others.
+/// Receives all batches of `source`, beside the caller, and gives the acknowledgements as they come.
 pub(super) fn acknowledge<S: BatchSource>(
     source: S,
-    first: Option<S::Ack>,
     readiness: watch::Receiver<Readiness>,
 ) -> AckStream<S::Ack> {
-    let slot = Arc::new(Mutex::new(Slot { pending: first.into_iter().collect(), end: None, reader: None }));
+    let slot = Arc::new(Mutex::new(Slot { pending: VecDeque::new(), end: None, reader: None }));
     tokio::spawn(run(source, AckSender(Arc::clone(&slot)), readiness));
     AckStream(slot)
 }

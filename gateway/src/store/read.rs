@@ -1,14 +1,17 @@
 //! Bounded queries of one table: time range, exact values and a limit in, record batches out.
 //!
 //! Rows come newest first where the table has a time column, in the columns of [`TableDef::arrow`], batch by batch: what
-//! a reader has not taken yet is not read from the store.
+//! a reader has not taken yet is not read from the store. A reader that takes nothing for a minute is given up, since
+//! a query that is open holds a connection and, in Postgres, a snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::StoreError;
 use crate::registry::{ColumnType, TableDef};
@@ -20,6 +23,24 @@ pub const MAX_LIMIT: usize = 1_000_000;
 
 /// Batches that were read and not taken yet.
 pub(super) const BATCHES_AHEAD: usize = 2;
+
+/// How long a reader may take for one batch.
+const READER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where a query's batches go.
+pub(super) type BatchSender = mpsc::Sender<Result<RecordBatch, StoreError>>;
+
+/// Gives a batch to the reader; false when it is gone or takes too long.
+pub(super) async fn give(batches: &BatchSender, batch: RecordBatch) -> bool {
+    batches.send_timeout(Ok(batch), READER_TIMEOUT).await.is_ok()
+}
+
+/// Tells the reader of a failure, if it is still there.
+pub(super) async fn fail(batches: &BatchSender, error: StoreError) {
+    if batches.send_timeout(Err(error), READER_TIMEOUT).await.is_err() {
+        tracing::debug!("a query failed after its reader was gone");
+    }
+}
 
 /// The batches of one query.
 pub type RowStream = BoxStream<'static, Result<RecordBatch, StoreError>>;

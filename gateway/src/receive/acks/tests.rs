@@ -37,7 +37,7 @@ struct Client {
 fn client() -> Client {
     let (batches, script) = mpsc::channel(1);
     let (readiness, follow) = watch::channel(Readiness::Ready);
-    Client { batches, acks: acknowledge(Script(script), None, follow), readiness }
+    Client { batches, acks: acknowledge(Script(script), follow), readiness }
 }
 
 impl Client {

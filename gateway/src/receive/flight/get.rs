@@ -31,7 +31,12 @@ pub(super) async fn rows(
     Ok(messages.map_err(Status::from).boxed())
 }
 
-/// A query that a store did not answer can be asked again.
+/// A query that a store did not answer can be asked again; rows that cannot be read back are a mistake of ours.
 fn refused(error: &StoreError) -> Rejection {
-    Rejection::unavailable(error.to_string())
+    match error {
+        StoreError::Data { .. } => Rejection::Internal(error.to_string()),
+        StoreError::Unavailable { .. } | StoreError::Busy { .. } | StoreError::Schema { .. } => {
+            Rejection::unavailable(error.to_string())
+        }
+    }
 }

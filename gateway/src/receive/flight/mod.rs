@@ -89,7 +89,7 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::DoPutStream>, Status> {
         check_requested_ack(request.metadata()).map_err(|rejection| rejection.to_status())?;
         let source = Put::new(Shared::clone(&self.shared), Self::caller(), request.into_inner());
-        let acks = acknowledge(source, None, self.shared.ingest.watch_readiness());
+        let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(put_ack::put_results()).boxed());
         name_ack(response.metadata_mut(), AckLevel::Stored);
         Ok(response)

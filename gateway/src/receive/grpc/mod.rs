@@ -68,7 +68,7 @@ impl Ingest for IngestService {
     ) -> Result<Response<Self::WriteStreamStream>, Status> {
         check_requested_ack(request.metadata()).map_err(|rejection| rejection.to_status())?;
         let source = WriteStream::new(Shared::clone(&self.shared), request.into_inner());
-        let acks = acknowledge(source, None, self.shared.ingest.watch_readiness());
+        let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(write_stream::with_totals()).boxed());
         name_ack(response.metadata_mut(), AckLevel::Stored);
         Ok(response)

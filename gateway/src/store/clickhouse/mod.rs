@@ -241,7 +241,7 @@ impl Store for ClickHouse {
     }
 
     async fn read(&self, query: ReadQuery) -> Result<RowStream, StoreError> {
-        read::read(&self.client.0, &query)
+        read::read(&self.client.0, &query, self.timeout)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

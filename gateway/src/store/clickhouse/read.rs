@@ -9,6 +9,7 @@
 //! | others | as they are |
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, MapArray, StringArray, StructArray, UInt8Array};
 use arrow::buffer::Buffer;
@@ -28,10 +29,10 @@ use super::error::{data_error, from_clickhouse};
 use crate::registry::column::{attribute_entries, attribute_value_fields};
 use crate::registry::{ColumnDef, ColumnType, TableDef, ValueType};
 use crate::store::StoreError;
-use crate::store::read::{BATCHES_AHEAD, FilterValue, ReadQuery, RowStream};
+use crate::store::read::{BATCHES_AHEAD, BatchSender, FilterValue, ReadQuery, RowStream, fail, give};
 
-/// Asks `query`.
-pub(super) fn read(client: &Client, query: &ReadQuery) -> Result<RowStream, StoreError> {
+/// Asks `query`; `timeout` bounds the wait for each piece of the answer.
+pub(super) fn read(client: &Client, query: &ReadQuery, timeout: Duration) -> Result<RowStream, StoreError> {
     let (sql, values) = select(query);
     let mut select: Query = client
         .query(&sql)
@@ -50,9 +51,8 @@ pub(super) fn read(client: &Client, query: &ReadQuery) -> Result<RowStream, Stor
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let table = Arc::clone(&query.table);
     tokio::spawn(async move {
-        if let Err(error) = forward(cursor, &table, &sender).await {
-            // The reader may be gone, and then nobody wants to know.
-            drop(sender.send(Err(error)).await);
+        if let Err(error) = forward(cursor, &table, &sender, timeout).await {
+            fail(&sender, error).await;
         }
     });
     Ok(ReceiverStream::new(receiver).boxed())
@@ -62,15 +62,19 @@ pub(super) fn read(client: &Client, query: &ReadQuery) -> Result<RowStream, Stor
 async fn forward(
     mut cursor: BytesCursor,
     table: &TableDef,
-    batches: &mpsc::Sender<Result<RecordBatch, StoreError>>,
+    batches: &BatchSender,
+    timeout: Duration,
 ) -> Result<(), StoreError> {
     let mut decoder = StreamDecoder::new();
-    while let Some(bytes) = cursor.next().await.map_err(|error| from_clickhouse(&error))? {
+    loop {
+        let bytes = tokio::time::timeout(timeout, cursor.next()).await;
+        let bytes = bytes.unwrap_or(Err(clickhouse::error::Error::TimedOut));
+        let Some(bytes) = bytes.map_err(|error| from_clickhouse(&error))? else { break };
         let mut bytes = Buffer::from(bytes);
         while !bytes.is_empty() {
             let Some(batch) = decoder.decode(&mut bytes).map_err(|error| misread(&error))? else { continue };
             let batch = to_table(&batch, table).map_err(|error| misread(&error))?;
-            if batches.send(Ok(batch)).await.is_err() {
+            if !give(batches, batch).await {
                 return Ok(());
             }
         }

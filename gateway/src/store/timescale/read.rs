@@ -22,7 +22,7 @@ use crate::decode::{AttributesColumn, FieldError, TableBuilder};
 use crate::registry::attributes::{BYTES_KEY, DOUBLE_KEY};
 use crate::registry::{ColumnDef, ColumnType, TableDef, ValueType};
 use crate::store::StoreError;
-use crate::store::read::{BATCHES_AHEAD, FilterValue, ReadQuery, RowStream};
+use crate::store::read::{BATCHES_AHEAD, BatchSender, FilterValue, ReadQuery, RowStream, fail, give};
 
 /// Rows of one batch.
 const BATCH_ROWS: i32 = 4096;
@@ -35,19 +35,14 @@ pub(super) fn read(pool: &Pool, query: ReadQuery) -> RowStream {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     tokio::spawn(async move {
         if let Err(error) = forward(&pool, &query, &sender).await {
-            // The reader may be gone, and then nobody wants to know.
-            drop(sender.send(Err(error)).await);
+            fail(&sender, error).await;
         }
     });
     ReceiverStream::new(receiver).boxed()
 }
 
 /// Sends batches until the rows or the reader end.
-async fn forward(
-    pool: &Pool,
-    query: &ReadQuery,
-    batches: &mpsc::Sender<Result<RecordBatch, StoreError>>,
-) -> Result<(), StoreError> {
+async fn forward(pool: &Pool, query: &ReadQuery, batches: &BatchSender) -> Result<(), StoreError> {
     let failed = |error: tokio_postgres::Error| from_postgres(&error);
     let mut client = connection(pool).await?;
     let transaction = client.build_transaction().read_only(true).start().await.map_err(failed)?;
@@ -59,7 +54,7 @@ async fn forward(
         let rows = transaction.query_portal(&portal, BATCH_ROWS).await.map_err(failed)?;
         let last = rows.len() < usize::try_from(BATCH_ROWS).unwrap_or(usize::MAX);
         if let Some(batch) = to_batch(&query.table, &rows)?
-            && batches.send(Ok(batch)).await.is_err()
+            && !give(batches, batch).await
         {
             return Ok(());
         }
