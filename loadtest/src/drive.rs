@@ -21,6 +21,8 @@ pub struct Driven {
     pub requests: u64,
     /// Requests that were due and never begun.
     pub unsent: u64,
+    /// When the last request was due, from the start of the run; zero for a closed loop.
+    pub due: Duration,
 }
 
 /// Opens this many connections; the run's clock need not wait for them.
@@ -49,7 +51,7 @@ pub async fn run(connections: Vec<Connection>, pool: Arc<Pool>, schedule: Arc<Sc
     while let Some(part) = workers.join_next().await {
         tally.merge(part??)?;
     }
-    Ok(Driven { tally, requests: schedule.begun(), unsent: schedule.unsent() })
+    Ok(Driven { tally, requests: schedule.begun(), unsent: schedule.unsent(), due: schedule.last_due() })
 }
 
 async fn work(

@@ -7,8 +7,9 @@ use crate::measure::Measurement;
 /// The slowest acknowledgement that 99 of 100 requests may take at a rate that is held.
 pub const P99_MS: f64 = 500.0;
 
-/// The share of the target rate that must be acknowledged per second: the last answers come after the last request.
-const RATE_SHARE: f64 = 0.99;
+/// How long after the last request was due the last acknowledgement may come, in seconds: later, and the gateway was
+/// falling behind.
+const BEHIND_S: f64 = 1.0;
 
 /// Whether a rate was held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,10 +22,11 @@ pub struct Floor {
 
 /// Judges a measurement at a target rate; none for a closed loop.
 pub fn judge(measurement: &Measurement) -> Option<Floor> {
-    let rate = measurement.target_rate?;
+    measurement.target_rate?;
     let mut broken_by = Vec::new();
-    if measurement.records_per_s < rate as f64 * RATE_SHARE {
-        broken_by.push(format!("{:.0} records/s", measurement.records_per_s));
+    let behind = measurement.elapsed_s - measurement.due_s;
+    if behind > BEHIND_S {
+        broken_by.push(format!("{behind:.1} s behind, {:.0} records/s", measurement.records_per_s));
     }
     if measurement.errors() > 0 {
         broken_by.push(format!("{} requests failed or unsent", measurement.errors()));

@@ -22,7 +22,7 @@ pub struct Idle {
 pub async fn measure(gateway: &Process, duration: Duration) -> Result<Idle> {
     let watch = Watch::start(vec![gateway.clone()])?;
     tokio::time::sleep(duration).await;
-    let usage = watch.stop()?;
+    let usage = watch.stop()?.usage;
     let (peak_bytes, cpu_s) =
         usage.get(gateway.name).map_or((0, 0.0), |usage| (usage.peak_bytes, usage.cpu_s));
     Ok(Idle { seconds: duration.as_secs_f64(), peak_bytes, cpu_s })

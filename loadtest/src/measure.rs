@@ -59,6 +59,8 @@ pub struct Measurement {
     pub records_per_request: u64,
     /// Mean bytes of a record on the wire.
     pub bytes_per_record: f64,
+    /// When the last request was due, in seconds after the first; 0 for a closed loop.
+    pub due_s: f64,
     /// From the first request to the last acknowledgement, in seconds.
     pub elapsed_s: f64,
     /// Acknowledged records per second of that time.
@@ -79,6 +81,8 @@ pub struct Measurement {
     pub latency: Latency,
     /// What each process used during that time.
     pub usage: BTreeMap<&'static str, Usage>,
+    /// The share of the machine's CPU time that went to anything else, from 0 to 1.
+    pub others_cpu_share: f64,
     /// What the stores hold; none when there was no audit.
     pub audit: Option<Verdict>,
 }
@@ -108,7 +112,7 @@ impl Bench {
         let from = unix_seconds();
         let watch = Watch::start(self.processes.clone())?;
         let driven = drive::run(opened, Arc::clone(&pool), schedule).await?;
-        let usage = watch.stop()?;
+        let cost = watch.stop()?;
         let until = unix_seconds();
 
         let audit = match &self.stores {
@@ -135,6 +139,7 @@ impl Bench {
             connections,
             records_per_request: pool.records(),
             bytes_per_record: pool.bytes_per_record(),
+            due_s: driven.due.as_secs_f64(),
             elapsed_s,
             records_per_s,
             accepted: tally.accepted,
@@ -144,7 +149,8 @@ impl Bench {
             failures: tally.failures,
             unsent: driven.unsent,
             levels: tally.levels,
-            usage,
+            usage: cost.usage,
+            others_cpu_share: cost.others_cpu_share,
             audit,
         })
     }

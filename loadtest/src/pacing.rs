@@ -73,6 +73,11 @@ impl Schedule {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// When the last request of an open loop is due, sent or not; zero for a closed loop.
+    pub fn last_due(&self) -> Duration {
+        self.load.rate.map_or(Duration::ZERO, |rate| self.due(self.requests.saturating_sub(1), rate))
+    }
+
     /// Requests that were handed out.
     pub fn begun(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
@@ -117,6 +122,7 @@ mod tests {
         assert_eq!(due, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
         assert_eq!(schedule.turn(2 * SECOND), None);
         assert_eq!(schedule.unsent(), 0);
+        assert_eq!(schedule.last_due(), Duration::from_millis(900));
     }
 
     #[test]

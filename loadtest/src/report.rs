@@ -61,12 +61,20 @@ pub struct Measured {
     pub floor: Option<Floor>,
 }
 
-/// The columns of [`Report::write_line`].
-const HEADING: &str = "\
-                            target   records |          acknowledgement, ms            |  failed |  CPU s per million records  \
-|        peak MB       |
-workload                        /s        /s |     p50     p90     p99   p99.9     max |    req. | gatew. postg. clickh. gener. \
-| gatew. postg. clickh. | audit";
+/// The share of the CPU that may go to other processes without a word: the kernel's own work is in it.
+const DISTURBING_SHARE: f64 = 0.15;
+
+/// Two lines above the columns of [`Report::write_line`].
+const HEADING: [&str; 2] = [
+    concat!(
+        "                              target   records |           acknowledgement, ms           ",
+        "|  failed | CPU s per million records   |       peak MB        |"
+    ),
+    concat!(
+        "workload                          /s        /s |     p50     p90     p99   p99.9     max ",
+        "|    req. | gatew. postg. clickh. gener. | gatew. postg. clickh. | audit"
+    ),
+];
 
 impl Machine {
     /// This machine.
@@ -133,7 +141,7 @@ impl Report {
             writeln!(out, "{}", idle.text())?;
         }
         if !self.measurements.is_empty() {
-            writeln!(out, "\n{HEADING}")?;
+            writeln!(out, "\n{}\n{}", HEADING[0], HEADING[1])?;
         }
         for measured in &self.measurements {
             self.write_line(out, &measured.measurement)?;
@@ -155,13 +163,15 @@ impl Report {
         }
         write!(out, " | {:>7} |", measurement.errors())?;
         for process in ["gateway", "postgres", "clickhouse", "generator"] {
+            let width = column_width(process);
             let cpu = measurement.cpu_per_million(process);
-            write!(out, " {:>6}", cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}")))?;
+            write!(out, " {:>width$}", cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}")))?;
         }
         write!(out, " |")?;
         for process in ["gateway", "postgres", "clickhouse"] {
+            let width = column_width(process);
             let peak = measurement.usage.get(process).map(|usage| usage.peak_bytes / 1_000_000);
-            write!(out, " {:>6}", peak.map_or_else(|| "-".to_owned(), |peak| peak.to_string()))?;
+            write!(out, " {:>width$}", peak.map_or_else(|| "-".to_owned(), |peak| peak.to_string()))?;
         }
         let audit = match &measurement.audit {
             None => "not audited".to_owned(),
@@ -187,6 +197,21 @@ impl Report {
                 writeln!(out, "{workload}: {} records rejected", measurement.rejected)?;
             }
         }
+        self.write_disturbances(out)
+    }
+
+    fn write_disturbances(&self, out: &mut String) -> std::fmt::Result {
+        for Measured { measurement, .. } in &self.measurements {
+            let share = measurement.others_cpu_share;
+            if share > DISTURBING_SHARE {
+                let workload = measurement.workload;
+                writeln!(
+                    out,
+                    "{workload}: {:.0} % of the machine's CPU went to other processes",
+                    share * 100.0
+                )?;
+            }
+        }
         Ok(())
     }
 
@@ -203,6 +228,11 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// As wide as the process's abbreviation in [`HEADING`].
+fn column_width(process: &str) -> usize {
+    if process == "clickhouse" { 7 } else { 6 }
 }
 
 #[cfg(test)]

@@ -23,6 +23,26 @@ struct Stat {
     ended_children_ticks: u64,
 }
 
+/// CPU time of the whole machine since it was started.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MachineCpu {
+    /// Time with work, in seconds of one CPU.
+    pub(super) busy_s: f64,
+    /// All time.
+    pub(super) all_s: f64,
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and steal, in ticks.
+pub(super) fn machine_cpu() -> Result<MachineCpu> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line =
+        text.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("unreadable /proc/stat")?;
+    let ticks: Vec<u64> = line.split_whitespace().take(8).map(str::parse).collect::<Result<_, _>>()?;
+    let all: u64 = ticks.iter().sum();
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    Ok(MachineCpu { busy_s: (all - idle) as f64 / TICKS_PER_SECOND, all_s: all as f64 / TICKS_PER_SECOND })
+}
+
 fn stat(pid: u32) -> Result<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"));
     let text = text.with_context(|| format!("there is no process {pid}"))?;

@@ -13,6 +13,7 @@ fn measurement() -> Measurement {
         connections: 16,
         records_per_request: 1_000,
         bytes_per_record: 230.0,
+        due_s: 59.98,
         elapsed_s: 60.0,
         records_per_s: 49_990.0,
         accepted: 3_000_000,
@@ -23,6 +24,7 @@ fn measurement() -> Measurement {
         levels: BTreeMap::from([("stored".to_owned(), 3_000)]),
         latency: Latency { p50_ms: 100.0, p90_ms: 200.0, p99_ms: 250.0, p999_ms: 300.0, max_ms: 301.0 },
         usage: BTreeMap::from([("gateway", Usage { cpu_s: 6.0, peak_bytes: 123_000_000 })]),
+        others_cpu_share: 0.05,
         audit: Some(Verdict { acknowledged: 3_000_000, ..Verdict::default() }),
     }
 }
@@ -40,6 +42,7 @@ fn a_held_rate_is_said_to_be_held_with_its_cost() {
     assert!(report.clean());
     assert!(text.contains("logs otlp-grpc at 50000/s for 60 s: held, p99 250.0 ms"), "{text}");
     assert!(text.contains("3000000 found once"), "{text}");
+    assert!(!text.contains("other processes"), "{text}");
     // 6 CPU seconds for 3 million records.
     assert!(text.contains("|   2.00      -"), "{text}");
 }
@@ -52,7 +55,7 @@ fn each_shortfall_breaks_the_rate_and_is_named() {
         floors::judge(&measurement).unwrap().broken_by
     };
     assert_eq!(broken_by(|_| {}), Vec::<String>::new());
-    assert_eq!(broken_by(|it| it.records_per_s = 49_000.0), ["49000 records/s"]);
+    assert_eq!(broken_by(|it| it.elapsed_s = 61.5), ["1.5 s behind, 49990 records/s"]);
     assert_eq!(broken_by(|it| it.unsent = 3), ["3 requests failed or unsent"]);
     assert_eq!(broken_by(|it| it.rejected = 1), ["1 records rejected"]);
     assert_eq!(broken_by(|it| it.latency.p99_ms = 500.0), ["p99 500 ms"]);
@@ -63,6 +66,7 @@ fn each_shortfall_breaks_the_rate_and_is_named() {
 #[test]
 fn losses_and_failures_are_shown() {
     let mut lossy = measurement();
+    lossy.others_cpu_share = 0.42;
     lossy.failures.insert("HTTP 503".to_owned(), 7);
     lossy.audit = Some(Verdict { acknowledged: 10, missing: 2, doubled: 1, ..Verdict::default() });
     let report = report(lossy);
@@ -70,6 +74,7 @@ fn losses_and_failures_are_shown() {
     assert!(!report.clean());
     assert!(text.contains("2 MISSING, 1 DOUBLED, 0 FOREIGN of 10"), "{text}");
     assert!(text.contains("7 requests failed: HTTP 503"), "{text}");
+    assert!(text.contains("logs otlp-grpc: 42 % of the machine's CPU went to other processes"), "{text}");
     assert!(text.contains("NOT HELD: 7 requests failed or unsent, audit"), "{text}");
 }
 

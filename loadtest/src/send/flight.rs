@@ -1,7 +1,8 @@
 //! Arrow Flight `DoPut`, one long stream a connection: encoded `FlightData` in, answers out.
 //!
 //! Nothing is standard about the acknowledgements. The gateway answers with JSON in `app_metadata`, where
-//! `ack_up_to_offset` counts the batches of the stream from 0 and is cumulative; -1 says that the stream is ready.
+//! `ack_up_to_offset` counts the batches of the stream from 0; `accepted` and `rejected` are of the batches that the
+//! answer covers. One batch is under way at a time, so that is one batch.
 
 use anyhow::Result;
 use arrow_flight::PutResult;
@@ -31,17 +32,15 @@ pub(super) struct FlightConnection {
     level: String,
     /// Batches sent, the offset of the next.
     sent: i64,
-    /// Records accepted and refused so far, by the gateway's count.
-    counted: (u64, u64),
 }
 
-/// What is read of an acknowledgement; counts are of the whole stream so far.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What is read of an acknowledgement.
+#[derive(Debug, Deserialize)]
 struct Acknowledgement {
     ack_up_to_offset: i64,
     accepted: u64,
     rejected: u64,
+    #[serde(default)]
     ack: String,
 }
 
@@ -58,7 +57,7 @@ impl FlightConnection {
         let response = client.streaming(request, PathAndQuery::from_static(DO_PUT), BytesCodec).await?;
         let level = response.metadata().get(LEVEL_KEY).and_then(|level| level.to_str().ok());
         let level = level.unwrap_or_default().to_owned();
-        Ok(Self { batches, results: response.into_inner(), level, sent: 0, counted: (0, 0) })
+        Ok(Self { batches, results: response.into_inner(), level, sent: 0 })
     }
 
     pub(super) async fn send(&mut self, batch: Bytes, records: u64) -> Result<Answer, Failure> {
@@ -82,15 +81,12 @@ impl FlightConnection {
         }
     }
 
-    fn answer(&mut self, acknowledgement: Acknowledgement, records: u64) -> Result<Answer, Failure> {
-        let counted = (acknowledgement.accepted, acknowledgement.rejected);
-        let accepted = counted.0.saturating_sub(self.counted.0);
-        let rejected = counted.1.saturating_sub(self.counted.1);
-        self.counted = counted;
+    fn answer(&self, acknowledgement: Acknowledgement, records: u64) -> Result<Answer, Failure> {
+        let Acknowledgement { accepted, rejected, ack, .. } = acknowledgement;
         if accepted + rejected != records {
             return Err(Failure::broken("answer counts other records than were sent"));
         }
-        let level = if acknowledgement.ack.is_empty() { self.level.clone() } else { acknowledgement.ack };
+        let level = if ack.is_empty() { self.level.clone() } else { ack };
         Ok(Answer::Acknowledged { accepted, rejected, level })
     }
 }

@@ -172,10 +172,8 @@ fn message(encoded: &[u8]) -> Frame<Bytes> {
     Frame::data([&[0], length.to_be_bytes().as_slice(), encoded].concat().into())
 }
 
-/// Cumulative, as the gateway's are: of a stream of requests of [`RECORDS`] records each.
+/// As the gateway's are: the offset of the last batch of [`RECORDS`] records, and the counts of that batch.
 fn acknowledgement(offset: i64) -> Frame<Bytes> {
-    let accepted = (offset + 1) * RECORDS;
-    let json =
-        format!(r#"{{"ack_up_to_offset":{offset},"accepted":{accepted},"rejected":0,"ack":"stored"}}"#);
+    let json = format!(r#"{{"ack_up_to_offset":{offset},"accepted":{RECORDS},"rejected":0,"ack":"stored"}}"#);
     message(&PutResult { app_metadata: json.into() }.encode_to_vec())
 }
