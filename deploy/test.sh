@@ -8,4 +8,5 @@ deploy/prerequisites.sh
 build tidewell-embedded
 trap stop_stores EXIT
 start_stores
-cargo test --locked --workspace "$@"
+TIDEWELL_TEST_TIMESCALE_URL=$TIDEWELL_TIMESCALE_URL TIDEWELL_TEST_CLICKHOUSE_URL=$TIDEWELL_CLICKHOUSE_URL \
+    cargo test --locked --workspace "$@"
