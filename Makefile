@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test bench lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,9 +24,12 @@ stores-status: ## Show which embedded stores run; fails when one does not
 test: ## Run every test against the embedded stores
 	@deploy/test.sh
 
+bench: ## Measure every protocol with the load test (some minutes); the report is in data/bench
+	@loadtest/bench.sh
+
 lint: ## Check formatting and lints
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
 clean-data: ## Stop the embedded stores and remove everything they and the gateway have stored
 	@deploy/stores.sh down

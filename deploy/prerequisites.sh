@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Builds, programs and data of the stores together.
-readonly disk_needed_mib=8192
+readonly disk_needed_mib=12288
 missing=()
 packages=()
 
@@ -44,6 +44,16 @@ if ! command -v cargo >/dev/null; then
     lacks "cargo, with Rust $rust_needed or newer: install it with rustup, and have ~/.cargo/bin on the PATH"
 elif ! at_least "$(rustc --version | awk '{ print $2 }')" "$rust_needed"; then
     lacks "Rust $rust_needed or newer: this is $(rustc --version); update it with \`rustup update\`"
+fi
+
+if [[ $(uname -m) != x86_64 ]] && ! command -v clickhouse >/dev/null; then
+    lacks "an x86-64 processor: the ClickHouse engine is packaged for no other (or install clickhouse)"
+fi
+
+# What the OpenTelemetry SDK of the demo runs on.
+if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number);
+    process.exit((a === 18 && b >= 19) || a === 19 || (a === 20 && b >= 6) || a > 20 ? 0 : 1)' 2>/dev/null; then
+    lacks "Node.js 18.19 or newer: this is $(node --version 2>&1 || true)"
 fi
 
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then

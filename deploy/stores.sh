@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts, stops or shows the embedded stores: deploy/stores.sh up|down|restart|status [option ..]
+# Starts, stops or shows the embedded stores: deploy/stores.sh up|down|restart|status|psql [option ..]
 set -euo pipefail
 # shellcheck source=deploy/environment.sh
 source "$(dirname "$0")/environment.sh"
 
-action="${1:?up, down, restart or status}"
+action="${1:?up, down, restart, status or psql}"
 if [[ $action == up || $action == restart ]]; then
     deploy/prerequisites.sh
     build tidewell-embedded

@@ -19,7 +19,7 @@ import over_grpc
 import over_otlp
 import over_rest
 from counts import Counts
-from verify import Stores
+from verify import Landed, Stores
 
 
 def main() -> int:
@@ -63,9 +63,10 @@ def main() -> int:
     protocols["otlp_http_protobuf"] = http_telemetry.finish()
 
     stores = Stores(arguments.timescale, arguments.clickhouse, arguments.clickhouse_database)
-    for protocol, found in stores.found(run).items():
-        protocols[protocol].found = found
-    _show(stores.last_rows(run), protocols)
+    landed = stores.found(run)
+    for protocol, tables in landed.items():
+        protocols[protocol].found = sum(table.count for table in tables)
+    _show(stores.last_rows(), protocols, landed)
     return _report(protocols, Path(arguments.result))
 
 
@@ -83,10 +84,19 @@ def _node(arguments: argparse.Namespace, run: str) -> Counts:
     return Counts(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _show(tables: dict[str, tuple[list[str], list[list[str]]]], protocols: dict[str, Counts]) -> None:
+def _show(
+    tables: dict[str, tuple[list[str], list[list[str]]]],
+    protocols: dict[str, Counts],
+    landed: dict[str, list[Landed]],
+) -> None:
     for table, (names, rows) in tables.items():
-        print(f"\nThe last {len(rows)} rows of {table}")
-        _table(names, rows)
+        print(f"\nThe last {len(rows)} rows of {table}" if rows else f"\n{table} is empty")
+        if rows:
+            _table(names, rows)
+    for protocol in protocols:
+        print(f"\nWhat came over {protocol}")
+        names = ["store", "table", "records", "from", "to"]
+        _table(names, [[l.store, l.table, str(l.count), l.first, l.last] for l in landed.get(protocol, [])])
     print("\nRecords by protocol")
     rows = [[name, str(c.sent), str(c.accepted), str(c.found)] for name, c in protocols.items()]
     _table(["protocol", "sent", "acknowledged", "found by SQL"], rows)

@@ -6,6 +6,10 @@ set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
 readonly http=127.0.0.1:4318 grpc=127.0.0.1:4317 exporter=127.0.0.1:19100
+export TIDEWELL_HTTP_LISTEN=$http TIDEWELL_GRPC_LISTEN=$grpc
+# Settings for a gateway of the user's own do not concern this one.
+unset TIDEWELL_CONFIG TIDEWELL_ENV_FILE TIDEWELL_TIMESCALE_PASSWORD TIDEWELL_TIMESCALE_PASSWORD_FILE \
+    TIDEWELL_CLICKHOUSE_USER TIDEWELL_CLICKHOUSE_PASSWORD TIDEWELL_CLICKHOUSE_PASSWORD_FILE
 readonly tools=.tools/demo logs=data/demo
 pids=()
 
@@ -14,7 +18,7 @@ say() { printf '\n==> %s [%s s]\n' "$*" "$SECONDS"; }
 # Ends what this script started, the gateway before its stores.
 stop() {
     local status=$? pid
-    if [[ -n ${KEEP:-} && $status == 0 ]]; then return; fi
+    if [[ ${KEEP:-0} != 0 && $status == 0 ]]; then return; fi
     for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || continue; done
     for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || continue; done
     stop_stores
@@ -62,14 +66,20 @@ install_node() {
     fi
 }
 
+download() { (cd "$1" && apt-get download prometheus-node-exporter && dpkg -x ./*.deb . && rm ./*.deb); }
+
 # Unpacked, not installed: the demo leaves no service behind on the machine.
 install_node_exporter() {
-    local folder=$tools/node-exporter
+    local folder=$tools/node-exporter log=$logs/node-exporter-install.log
     if [[ ! -x $folder/usr/bin/prometheus-node-exporter ]]; then
         echo "  prometheus-node-exporter (4 MB)"
         rm -rf "$folder" && mkdir -p "$folder"
-        if ! apt-cache show prometheus-node-exporter >/dev/null 2>&1; then apt-get update >/dev/null; fi
-        (cd "$folder" && apt-get download prometheus-node-exporter >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb)
+        # The lists of packages may be missing, or name a version that is gone.
+        if ! download "$folder" >"$log" 2>&1 && ! { apt-get update && download "$folder"; } >"$log" 2>&1; then
+            echo "prometheus-node-exporter cannot be had; the end of $log:" >&2
+            tail -n 5 "$log" >&2
+            exit 1
+        fi
     fi
 }
 
@@ -111,7 +121,7 @@ if ((status != 0)); then
     exit "$status"
 fi
 
-if [[ -n ${KEEP:-} ]]; then
+if [[ ${KEEP:-0} != 0 ]]; then
     say "everything is up: open http://$http (stop: kill ${pids[*]}; make stores-stop)"
     disown -a
 else

@@ -51,5 +51,5 @@ def _put(client: flight.FlightClient, table: str, rows: pa.Table) -> Counts:
         writer.done_writing()
         accepted = 0
         while (answer := answers.read()) is not None:
-            accepted = max(accepted, json.loads(answer.to_pybytes())["ack_up_to_records"])  # cumulative
+            accepted += json.loads(answer.to_pybytes())["accepted"]
     return Counts(sent=rows.num_rows, accepted=accepted)

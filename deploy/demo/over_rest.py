@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import urllib.request
 from datetime import datetime, timezone
 
 from counts import Counts
 from machine import HOST, LogLine, Sample
+
+_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 def send(http: str, run: str, logs: list[LogLine], samples: list[Sample]) -> Counts:
@@ -38,7 +41,8 @@ def _metric(sample: Sample, run: str) -> dict:
     return {
         "time": sample.time_ns,
         "metric": sample.metric,
-        "value": sample.value,
+        # JSON has no words for these; the gateway reads them from text.
+        "value": sample.value if math.isfinite(sample.value) else _NAMES.get(sample.value, "NaN"),
         "app": "node_exporter",
         "host": HOST,
         "labels": {**sample.labels, "demo_run": run, "demo_protocol": "rest"},

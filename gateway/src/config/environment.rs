@@ -7,7 +7,7 @@ use super::schema::{Kind, PREFIX, Setting, Settings};
 pub(super) const COMMAND_LINE: [&str; 2] = ["TIDEWELL_CONFIG", "TIDEWELL_ENV_FILE"];
 
 /// Variables that begin so belong to the tests and to the embedded stores.
-const OTHERS: [&str; 2] = ["TIDEWELL_TEST_", "TIDEWELL_CHDB_"];
+const OTHERS: [&str; 1] = ["TIDEWELL_TEST_"];
 
 /// What a variable means.
 #[derive(Debug, PartialEq)]
@@ -98,7 +98,6 @@ mod tests {
             ("PATH", "/bin"),
             ("TIDEWELL_CONFIG", "x.toml"),
             ("TIDEWELL_TEST_POSTGRES_URL", "x"),
-            ("TIDEWELL_CHDB_PATH", "x"),
             ("TIDEWELL_SERVICE_HOST", "10.0.0.1"),
             ("TIDEWELL_SERVICE_PORT", "4318"),
             ("TIDEWELL_SERVICE_PORT_GRPC", "4317"),

@@ -44,8 +44,8 @@ fn markdown() -> String {
          file and the environment as the variable below its name. A setting that does not exist is an error, as is\n\
          every value that makes no sense; `tidewell config check` tells all of them at once, and `tidewell config\n\
          print` shows the settings in force and where each comes from.\n\n\
-         Variables that begin with `TIDEWELL_TEST_` or `TIDEWELL_CHDB_` belong to the tests and to the embedded\n\
-         stores; those that Kubernetes sets for a service named `tidewell` are ignored.\n",
+         Variables that begin with `TIDEWELL_TEST_` belong to the tests; those that Kubernetes sets for a service named\n\
+         `tidewell` are ignored.\n",
     );
     let settings = Settings::all();
     for section in &settings.sections {

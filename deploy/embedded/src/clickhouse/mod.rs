@@ -55,7 +55,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "127.0.0.1:18123")]
     pub(crate) listen: SocketAddr,
     /// The engine's shared library; by default the installed one. Naming it makes a `clickhouse` on the PATH ignored.
-    #[arg(long, env = "TIDEWELL_CHDB_LIBRARY")]
+    #[arg(long, env = "EMBEDDED_STORES_CHDB_LIBRARY")]
     pub(crate) library: Option<PathBuf>,
     /// Folder of installed tools.
     #[arg(long, default_value = ".tools")]

@@ -21,6 +21,9 @@ pub(super) const MAX_SKEW_SECONDS: f64 = 2.0;
 /// The roles that migrations create.
 const ROLES: [&str; 3] = ["tidewell_ddl", "tidewell_ingest", "tidewell_read"];
 
+/// The oldest TimescaleDB with `by_range` and `by_hash`.
+const OLDEST_TIMESCALEDB: (u32, u32) = (2, 13);
+
 pub(super) async fn look(config: &Config, findings: &mut Findings) {
     let shown = config.timescale.url.masked();
     let client = match connect(&config.timescale, Purpose::Administration).await {
@@ -81,6 +84,12 @@ async fn version(client: &Object, findings: &mut Findings) {
     }
 }
 
+/// Whether a version `MAJOR.MINOR[.PATCH]` is at least this one. What cannot be read is taken to be new.
+fn at_least(version: &str, oldest: (u32, u32)) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(u32::MAX));
+    (parts.next().unwrap_or(u32::MAX), parts.next().unwrap_or(0)) >= oldest
+}
+
 async fn extension(client: &Object, findings: &mut Findings) {
     const CHECK: &str = "timescale extension";
     let installed =
@@ -97,7 +106,13 @@ async fn extension(client: &Object, findings: &mut Findings) {
                 Some(_) => "Community edition",
                 None => "edition not told",
             };
-            findings.ok(CHECK, format!("timescaledb {version}, {edition}"));
+            if at_least(&version, OLDEST_TIMESCALEDB) {
+                findings.ok(CHECK, format!("timescaledb {version}, {edition}"));
+            } else {
+                let (major, minor) = OLDEST_TIMESCALEDB;
+                let found = format!("timescaledb {version}; at least {major}.{minor} is needed");
+                findings.fail(CHECK, found, "update the packages, then ALTER EXTENSION timescaledb UPDATE");
+            }
         }
         Ok(None) => match available.await {
             Ok(Some(version)) => findings.fail(
