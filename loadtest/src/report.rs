@@ -68,11 +68,11 @@ const DISTURBING_SHARE: f64 = 0.15;
 const HEADING: [&str; 2] = [
     concat!(
         "                              target   records |           acknowledgement, ms           ",
-        "|  failed | CPU s per million records   |       peak MB        |"
+        "|  failed | CPU s per million records   | others |       peak MB        |"
     ),
     concat!(
         "workload                          /s        /s |     p50     p90     p99   p99.9     max ",
-        "|    req. | gatew. postg. clickh. gener. | gatew. postg. clickh. | audit"
+        "|    req. | gatew. postg. clickh. gener. |  CPU % | gatew. postg. clickh. | audit"
     ),
 ];
 
@@ -167,7 +167,7 @@ impl Report {
             let cpu = measurement.cpu_per_million(process);
             write!(out, " {:>width$}", cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}")))?;
         }
-        write!(out, " |")?;
+        write!(out, " | {:>6.0} |", measurement.others_cpu_share * 100.0)?;
         for process in ["gateway", "postgres", "clickhouse"] {
             let width = column_width(process);
             let peak = measurement.usage.get(process).map(|usage| usage.peak_bytes / 1_000_000);
@@ -201,16 +201,14 @@ impl Report {
     }
 
     fn write_disturbances(&self, out: &mut String) -> std::fmt::Result {
-        for Measured { measurement, .. } in &self.measurements {
-            let share = measurement.others_cpu_share;
-            if share > DISTURBING_SHARE {
-                let workload = measurement.workload;
-                writeln!(
-                    out,
-                    "{workload}: {:.0} % of the machine's CPU went to other processes",
-                    share * 100.0
-                )?;
-            }
+        let shares = self.measurements.iter().map(|measured| measured.measurement.others_cpu_share);
+        let disturbed = shares.filter(|&share| share > DISTURBING_SHARE).count();
+        if disturbed > 0 {
+            let percent = DISTURBING_SHARE * 100.0;
+            writeln!(
+                out,
+                "{disturbed} measured while other processes took more than {percent:.0} % of the CPU"
+            )?;
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ fn losses_and_failures_are_shown() {
     assert!(!report.clean());
     assert!(text.contains("2 MISSING, 1 DOUBLED, 0 FOREIGN of 10"), "{text}");
     assert!(text.contains("7 requests failed: HTTP 503"), "{text}");
-    assert!(text.contains("logs otlp-grpc: 42 % of the machine's CPU went to other processes"), "{text}");
+    assert!(text.contains("1 measured while other processes took more than 15 % of the CPU"), "{text}");
     assert!(text.contains("NOT HELD: 7 requests failed or unsent, audit"), "{text}");
 }
 
