@@ -150,11 +150,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new("sleep").arg("60").current_dir(directory.path()).spawn().unwrap();
         let pid = child.id().cast_signed();
-        // Until exec has happened the child still bears this test's name.
-        while command_name(pid).as_deref() != Some("sleep") {
+        // The kernel sets the name early in exec and the arguments late: before that they are this test's, or empty.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while arguments(pid) != ["sleep", "60"] {
+            assert!(std::time::Instant::now() < deadline, "{:?}", arguments(pid));
             std::thread::yield_now();
         }
-        assert_eq!(arguments(pid), ["sleep", "60"]);
+        assert_eq!(command_name(pid).as_deref(), Some("sleep"));
         assert_eq!(working_in(directory.path(), |_| true).unwrap(), vec![pid]);
         assert!(working_in(directory.path(), |_| false).unwrap().is_empty());
         assert!(working_in(&directory.path().join("missing"), |_| true).unwrap().is_empty());

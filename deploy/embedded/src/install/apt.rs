@@ -135,8 +135,10 @@ fn apt_get() -> Command {
 
 fn require() -> Result<()> {
     if !Path::new(CONFIGURATION).is_dir() {
-        bail!("this machine has no apt: set TIDEWELL_TIMESCALE_URL and TIDEWELL_CLICKHOUSE_URL and run tidewell serve \
-             with stores of your own");
+        bail!(
+            "this machine has no apt: set TIDEWELL_TIMESCALE_URL and TIDEWELL_CLICKHOUSE_URL and run tidewell serve \
+             with stores of your own"
+        );
     }
     if !rustix::process::geteuid().is_root() {
         bail!("installing packages needs root: run it as root (sudo)");

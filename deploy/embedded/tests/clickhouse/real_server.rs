@@ -21,7 +21,10 @@ fn a_binary_on_the_path_takes_over_with_the_same_address_and_folder() {
     std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
     let port = free_port();
     let mut command = command(&data, port);
-    command.env("PATH", &binaries).env_remove("EMBEDDED_STORES_CHDB_LIBRARY").stdout(std::process::Stdio::piped());
+    command
+        .env("PATH", &binaries)
+        .env_remove("EMBEDDED_STORES_CHDB_LIBRARY")
+        .stdout(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
     let id = child.id();
     let output = child.wait_with_output().unwrap();
