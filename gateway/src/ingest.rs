@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
 use crate::deliver::{Delivery, dead_letters};
@@ -154,6 +154,8 @@ pub struct Ingest {
     tables: Arc<SnapshotCell>,
     delivery: Arc<Delivery>,
     memory: MemoryBudget,
+    /// As many large requests are decoded at once as there are processors.
+    decoders: Arc<Semaphore>,
     limits: IngestLimits,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
@@ -178,10 +180,12 @@ impl Ingest {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (readiness, _) = watch::channel(Readiness::Starting);
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             tables,
             delivery,
             memory: MemoryBudget::new(limits.in_flight_bytes),
+            decoders: Arc::new(Semaphore::new(processors)),
             limits,
             metrics,
             readiness,
@@ -244,7 +248,9 @@ impl Ingest {
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
         let started = std::time::Instant::now();
-        let result = self.receive_inner(caller, size, bad_records, decode).await;
+        // Decoding counts as well: the sender's own time-out does not wait for it.
+        let deadline = tokio::time::Instant::now() + self.limits.ack_timeout;
+        let result = self.receive_inner(caller, size, bad_records, deadline, decode).await;
         self.metrics.request(caller.protocol, &result, size, started.elapsed());
         result
     }
@@ -254,6 +260,7 @@ impl Ingest {
         caller: &Caller,
         size: usize,
         bad_records: BadRecords,
+        deadline: tokio::time::Instant,
         decode: F,
     ) -> Result<Receipt, Rejection>
     where
@@ -267,29 +274,31 @@ impl Ingest {
             Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
         }
         let body_memory = self.admit(size)?;
-        let decoded = self.decode(caller, size, decode).await?;
+        let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
         let received = self.metrics.received(caller.protocol, &decoded);
-        let rows_memory = self.admit(decoded.batches.iter().map(TableBatch::memory_bytes).sum())?;
-        drop(body_memory);
         if bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
             return Ok(Receipt { accepted: 0, ..receipt(decoded, &[]) });
         }
-        let receipt = self.submit(caller, decoded).await?;
+        let receipt = self.submit(caller, decoded, &Arc::new(memory), deadline).await?;
         received.accepted(receipt.rejected);
-        drop(rows_memory);
         Ok(receipt)
     }
 
     /// Stores decoded rows: dead letters first, then each table's rows; waits for all commits.
-    async fn submit(&self, caller: &Caller, mut decoded: Decoded) -> Result<Receipt, Rejection> {
-        let deadline = tokio::time::Instant::now() + self.limits.ack_timeout;
+    async fn submit(
+        &self,
+        caller: &Caller,
+        mut decoded: Decoded,
+        memory: &Arc<MemoryGrant>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Receipt, Rejection> {
         if !decoded.rejected.is_empty() {
             let letters = dead_letters::batch(&self.tables(), caller, &decoded.rejected, now())?;
-            self.delivery.store(vec![letters], deadline).await.map_err(Rejection::from)?;
+            self.delivery.store(vec![letters], memory, deadline).await.map_err(Rejection::from)?;
             self.metrics.dead_lettered(&decoded.rejected);
         }
         let batches = std::mem::take(&mut decoded.batches);
-        let refused = self.delivery.store(batches, deadline).await.map_err(Rejection::from)?;
+        let refused = self.delivery.store(batches, memory, deadline).await.map_err(Rejection::from)?;
         Ok(receipt(decoded, &refused))
     }
 
@@ -299,23 +308,41 @@ impl Ingest {
         Ok(grant)
     }
 
-    async fn decode<F>(&self, caller: &Caller, size: usize, decode: F) -> Result<Decoded, Rejection>
+    /// Decodes, and exchanges the memory of the request's bytes for that of its rows. The grant is part of the work, so
+    /// that a sender who hangs up does not free what is still in use; and no more requests are decoded at once
+    /// than there are processors, since their rows are paid for only when their size is known.
+    async fn decode<F>(
+        &self,
+        caller: &Caller,
+        mut memory: MemoryGrant,
+        decode: F,
+    ) -> Result<(Decoded, MemoryGrant), Rejection>
     where
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
         let tables = self.tables();
         let tenant = caller.tenant.clone();
         let limits = self.limits.decode;
-        let run =
-            move || decode(&DecodeContext { tables: &tables, tenant: &tenant, now_nanos: now(), limits });
-        let decoded = if size < DECODE_APART_FROM_BYTES {
-            run()
-        } else {
-            tokio::task::spawn_blocking(run)
-                .await
-                .map_err(|error| Rejection::Internal(format!("decoding ended early: {error}")))?
+        let apart = memory.bytes() >= DECODE_APART_FROM_BYTES;
+        let run = move || {
+            let decoded =
+                decode(&DecodeContext { tables: &tables, tenant: &tenant, now_nanos: now(), limits })?;
+            let rows: usize = decoded.batches.iter().map(TableBatch::memory_bytes).sum();
+            let refused: usize = decoded.rejected.iter().map(|record| record.payload.len()).sum();
+            memory.resize(rows + refused)?;
+            Ok::<_, Rejection>((decoded, memory))
         };
-        Ok(decoded?)
+        if !apart {
+            return run();
+        }
+        let turn = Arc::clone(&self.decoders).acquire_owned().await;
+        let run = move || {
+            let _turn = turn;
+            run()
+        };
+        tokio::task::spawn_blocking(run)
+            .await
+            .map_err(|error| Rejection::Internal(format!("decoding ended early: {error}")))?
     }
 }
 

@@ -32,6 +32,7 @@ use crate::ingest::Receipt;
 use crate::memory::MemoryExhausted;
 use crate::receive::body::BodyError;
 use crate::registry::RegisterError;
+use crate::store::StoreError;
 
 /// A refused request: nothing of it was stored, unless the reason says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -265,7 +266,10 @@ impl From<RegisterError> for Rejection {
         let text = error.to_string();
         match error {
             RegisterError::Invalid(_) => Self::Malformed(text),
-            RegisterError::Incompatible { .. } => Self::Conflict(text),
+            // The store has a table of this name that is not the registry's: a person must decide.
+            RegisterError::Incompatible { .. } | RegisterError::Store(StoreError::Schema { .. }) => {
+                Self::Conflict(text)
+            }
             RegisterError::Store(_) => Self::unavailable(text),
         }
     }

@@ -28,6 +28,9 @@ use crate::store::{Store, StoreError, migrate};
 /// How long to wait before the tables are prepared again after a failure.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a background task may take to notice that it shall end.
+const BACKGROUND_END: Duration = Duration::from_secs(1);
+
 /// A gateway that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -137,9 +140,12 @@ impl Server {
             tracing::warn!("rows still wait for a store: they were not acknowledged and are sent again");
         }
         self.stop_background.cancel();
-        for task in self.background {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a background task ended early");
+        for mut task in self.background {
+            match tokio::time::timeout(BACKGROUND_END, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a background task ended early"),
+                // It waits for a store; it has nothing to finish.
+                Err(_) => task.abort(),
             }
         }
         tracing::info!("stopped");
@@ -171,7 +177,11 @@ async fn prepare_tables(shared: Shared, stop: CancellationToken) {
             migrate::run(&shared.config).await.map_err(|error| error.to_string())?;
             shared.registry.refresh().await.map_err(|error| error.to_string())
         };
-        match prepared.await {
+        let prepared = tokio::select! {
+            prepared = prepared => prepared,
+            () = stop.cancelled() => return,
+        };
+        match prepared {
             Ok(()) => break,
             Err(error) => tracing::warn!(%error, "the stores' tables are not ready, will try again"),
         }

@@ -15,6 +15,9 @@ pub const MAX_TIME_NANOS: i64 = 9_223_372_036_000_000_000;
 
 /// Longest single value in bytes.
 pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest value in bytes of a column that Timescale indexes: an entry of a B-tree index ends at 2,704 bytes, and the
+/// key of `metrics_metadata` has four texts.
+pub const MAX_INDEXED_BYTES: usize = 512;
 /// Longest attribute key in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 /// Most attributes of one record and column.
@@ -30,6 +33,8 @@ pub struct RowRules {
     window: AcceptedWindow,
     /// Postgres text and jsonb cannot hold NUL.
     forbid_nul: bool,
+    /// Most bytes of a value, by column.
+    sizes: Vec<usize>,
 }
 
 impl RowRules {
@@ -39,17 +44,38 @@ impl RowRules {
         let nanos = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
         let earliest = context.now_nanos.saturating_sub(nanos(window.past_seconds)).max(MIN_TIME_NANOS);
         let latest = context.now_nanos.saturating_add(nanos(window.future_seconds)).min(MAX_TIME_NANOS);
-        Self { accepted: earliest..=latest, window, forbid_nul: table.store() == StoreKind::Timescale }
+        let size = |column| if table.is_indexed(column) { MAX_INDEXED_BYTES } else { MAX_VALUE_BYTES };
+        Self {
+            accepted: earliest..=latest,
+            window,
+            forbid_nul: table.store() == StoreKind::Timescale,
+            sizes: (0..table.columns().len()).map(size).collect(),
+        }
     }
 
     /// The rules of rows that a store gave: what it holds, it can hold.
     pub fn of_stored_rows(table: &TableDef) -> Self {
-        Self { accepted: MIN_TIME_NANOS..=MAX_TIME_NANOS, window: table.accepted_window(), forbid_nul: false }
+        Self {
+            accepted: MIN_TIME_NANOS..=MAX_TIME_NANOS,
+            window: table.accepted_window(),
+            forbid_nul: false,
+            sizes: Vec::new(),
+        }
     }
 
     /// Whether text may not hold NUL characters.
     pub fn forbids_nul(&self) -> bool {
         self.forbid_nul
+    }
+
+    /// Checks the size of one value of a column; the error is the reason.
+    pub fn check_size(&self, column: usize, bytes: usize) -> Result<(), String> {
+        match self.sizes.get(column) {
+            Some(&limit) if bytes > limit => {
+                Err(format!("has {bytes} bytes: at most {limit} are allowed in this column"))
+            }
+            _ => check_size(bytes),
+        }
     }
 
     /// The times that a column takes, in nanoseconds since 1970. `is_record_time`: the column is the table's time

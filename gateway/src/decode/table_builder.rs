@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::attributes::AttributesColumn;
 use super::columns::{Column, MAX_COLUMN_BYTES};
-use super::rules::{NUL_REASON, RowRules, check_size};
+use super::rules::{NUL_REASON, RowRules};
 use super::{DecodeContext, FieldError};
 use crate::registry::{ColumnType, TableBatch, TableDef};
 
@@ -328,7 +328,7 @@ impl TableBuilder {
     }
 
     fn check_size(&self, column: usize, bytes: usize) -> Result<(), FieldError> {
-        check_size(bytes).or_else(|reason| self.fail(column, reason))
+        self.rules.check_size(column, bytes).or_else(|reason| self.fail(column, reason))
     }
 
     fn fail(&self, column: usize, reason: impl Into<String>) -> Result<(), FieldError> {

@@ -3,6 +3,7 @@
 //! In: what a decoder or a store refused. Out: rows of `dead_letters`, written like any others. `payload` is the
 //! record as it was sent where a decoder refused it, and the row as JSON where a store did.
 
+use crate::decode::arrow::row_json;
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, FieldError, RejectedRecord};
 use crate::ingest::{Caller, RecordError, now};
 use crate::registry::{Snapshot, TableBatch, Tenant, builtin};
@@ -34,7 +35,7 @@ pub fn batch(
 pub(super) fn of_row(row: &TableBatch, record: &RecordError) -> Result<TableBatch, DecodeError> {
     let table = row.table();
     let error = FieldError::new(record.field.clone(), record.reason.clone());
-    let payload = row_as_json(row);
+    let payload = row_json(row.rows(), 0);
     let letter = Letter {
         protocol: "",
         caller: "",
@@ -96,14 +97,4 @@ fn rows<'a>(
 /// A sender's text as Postgres can hold it: NUL written out, at most 1 KiB.
 fn printable(text: &str) -> String {
     text.chars().take(1024).collect::<String>().replace('\0', "\\0")
-}
-
-fn row_as_json(row: &TableBatch) -> Vec<u8> {
-    let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
-    let written = writer.write(row.rows()).and_then(|()| writer.finish());
-    match written {
-        Ok(()) => writer.into_inner(),
-        // A type that the JSON writer does not know: the debug form still shows the values.
-        Err(_) => format!("{:?}", row.rows()).into_bytes(),
-    }
 }

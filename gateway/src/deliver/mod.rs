@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ingest::RecordError;
+use crate::memory::MemoryGrant;
 use crate::observe::Metrics;
 use crate::registry::{StoreKind, TableBatch};
 use crate::rejection::Rejection;
@@ -50,6 +51,10 @@ pub struct Lane {
     pub writers: usize,
 }
 
+/// Most partitions of a table that the rows of one request may lie in: each is an INSERT of its own in ClickHouse, and
+/// may be a new chunk in Timescale.
+pub const MAX_PARTITIONS: usize = 100;
+
 /// Feeds the stores. One per gateway.
 #[derive(Debug)]
 pub struct Delivery {
@@ -71,6 +76,17 @@ pub enum DeliveryError {
     /// A row that the store refused could not be kept.
     #[error("a refused row could not be kept: {0}")]
     DeadLetter(String),
+    /// The rows of one request lie in more partitions than can be written in time.
+    #[error(
+        "the rows of table {table} lie in {partitions} partitions (days, chunks): at most {MAX_PARTITIONS} are allowed \
+         in one request, send older records in requests of their own"
+    )]
+    TooSpread {
+        /// The table.
+        table: String,
+        /// Its partitions that the request touches.
+        partitions: usize,
+    },
     /// A mistake of ours.
     #[error("internal error in delivery: {0}")]
     Internal(String),
@@ -105,10 +121,12 @@ impl Delivery {
     /// content, by their place in their batch; these are in `dead_letters`.
     ///
     /// After `deadline` the rows that no worker has taken yet are withdrawn; those that are being written may still
-    /// be committed.
+    /// be committed. `memory` is what the rows are paid for with; it is given back when the last of them is gone, which
+    /// may be after this returns.
     pub async fn store(
         &self,
         batches: Vec<TableBatch>,
+        memory: &Arc<MemoryGrant>,
         deadline: Instant,
     ) -> Result<Vec<RecordError>, DeliveryError> {
         if self.stop.is_cancelled() {
@@ -117,6 +135,10 @@ impl Delivery {
         // All parts are made before the first is handed over: a batch that cannot be split stores nothing.
         let mut parts = Vec::with_capacity(batches.len());
         for batch in &batches {
+            let partitions = partition::count(batch);
+            if partitions > MAX_PARTITIONS {
+                return Err(DeliveryError::TooSpread { table: batch.table().name().to_string(), partitions });
+            }
             parts
                 .extend(partition::split(batch).map_err(|error| DeliveryError::Internal(error.to_string()))?);
         }
@@ -127,7 +149,10 @@ impl Delivery {
                 StoreKind::ClickHouse => &self.clickhouse,
             };
             let (reply, outcome) = oneshot::channel();
-            queue.push(Submission { batch: part.batch, rows: part.rows, deadline, reply }, part.key);
+            let memory = Arc::clone(memory);
+            let submission =
+                Submission { batch: part.batch, rows: part.rows, deadline, reply, _memory: memory };
+            queue.push(submission, part.key);
             outcomes.push(outcome);
         }
         let mut refused = Vec::new();
@@ -168,6 +193,7 @@ impl From<DeliveryError> for Rejection {
         let text = error.to_string();
         match error {
             DeliveryError::Internal(_) => Self::Internal(text),
+            DeliveryError::TooSpread { .. } => Self::TooLarge(text),
             _ => Self::unavailable(text),
         }
     }

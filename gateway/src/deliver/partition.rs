@@ -11,6 +11,9 @@ use crate::registry::{StoreKind, TableBatch};
 
 use super::queue::QueueKey;
 
+/// Width of a chunk where the definition says nothing: what Timescale itself would choose.
+const DEFAULT_CHUNK_SECONDS: u32 = 7 * 86_400;
+
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 
 /// Rows of one table and one partition.
@@ -20,6 +23,24 @@ pub(super) struct Part {
     pub(super) batch: TableBatch,
     /// The place of each row in the batch it was taken from; none when it is the whole batch.
     pub(super) rows: Option<Vec<u32>>,
+}
+
+/// Partitions that the rows of a batch lie in: days in ClickHouse, chunks in Timescale.
+pub(super) fn count(batch: &TableBatch) -> usize {
+    let table = batch.table();
+    let width = match table.store() {
+        StoreKind::ClickHouse => NANOS_PER_DAY,
+        StoreKind::Timescale => {
+            i64::from(table.spec.partition_seconds.unwrap_or(DEFAULT_CHUNK_SECONDS)) * 1_000_000_000
+        }
+    };
+    let times = table
+        .time_column()
+        .and_then(|column| batch.rows().column(column).as_primitive_opt::<TimestampNanosecondType>());
+    let Some(times) = times else { return 1 };
+    let slots: std::collections::HashSet<i64> =
+        times.values().iter().map(|nanos| nanos.div_euclid(width.max(1))).collect();
+    slots.len()
 }
 
 /// Splits a batch by partition; nearly always into one part.

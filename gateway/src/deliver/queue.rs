@@ -1,6 +1,7 @@
 //! Rows that wait for a store, by table and partition. A plain map behind a mutex: no lock is held over an await.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,6 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::ingest::RecordError;
+use crate::memory::MemoryGrant;
 use crate::registry::{TableBatch, Tenant};
 
 use super::{CutLimits, DeliveryError};
@@ -32,6 +34,8 @@ pub(super) struct Submission {
     pub(super) rows: Option<Vec<u32>>,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Outcome>,
+    /// Held for as long as the rows are: a request that gave up waiting does not free them.
+    pub(super) _memory: Arc<MemoryGrant>,
 }
 
 /// The submissions of one cut.

@@ -100,6 +100,10 @@ impl Worker {
         let mut refused = Vec::new();
         let mut pieces = vec![(0, batch)];
         while let Some((start, piece)) = pieces.pop() {
+            // Whoever waited has been told to send again by now: what is committed from here on would be there twice.
+            if Instant::now() >= deadline {
+                return Err(DeliveryError::TimedOut);
+            }
             match self.write_cut(&self.store, &piece, deadline).await {
                 Ok(()) => {}
                 Err(error) if error.next() == NextStep::Split && piece.len() > 1 => {
@@ -108,8 +112,8 @@ impl Worker {
                     pieces.push((start, piece.slice(0, half)));
                 }
                 Err(error) if error.next() == NextStep::Split => {
-                    let record =
-                        RecordError { index: start, field: String::new(), reason: error.to_string() };
+                    let reason = format!("row {start} of {}: {error}", piece.table().name());
+                    let record = RecordError { index: start, field: String::new(), reason };
                     self.keep_dead_letter(&piece, &record, deadline).await?;
                     self.metrics.refused_by_store(piece.table());
                     refused.push(record);

@@ -65,6 +65,8 @@ pub struct Registry {
     rows: TableRegistry,
     stores: HashMap<StoreKind, Arc<dyn Store>>,
     cell: Arc<SnapshotCell>,
+    /// Held from reading the rows until they are published, so that an older reading never replaces a newer one.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -75,7 +77,12 @@ impl Registry {
     ) -> Result<Self, builtin::BuiltinError> {
         let cell = Arc::new(SnapshotCell::default());
         cell.publish(Snapshot::new(builtin::tables(&Tenant::default())?));
-        Ok(Self { rows, stores: stores.into_iter().map(|store| (store.kind(), store)).collect(), cell })
+        Ok(Self {
+            rows,
+            stores: stores.into_iter().map(|store| (store.kind(), store)).collect(),
+            cell,
+            refreshing: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Where the current tables are published.
@@ -93,6 +100,7 @@ impl Registry {
 
     /// Reads `table_registry` and publishes what it says.
     pub async fn refresh(&self) -> Result<(), StoreError> {
+        let _turn = self.refreshing.lock().await;
         let mut tables =
             builtin::tables(&Tenant::default()).map_err(|error| registry_row("built-in", error))?;
         for row in self.rows.load().await? {

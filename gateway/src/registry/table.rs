@@ -193,6 +193,18 @@ impl TableDef {
         !self.spec.key.is_empty()
     }
 
+    /// Whether Timescale has the column in a B-tree index: parts of a key, and what its tables are looked up by.
+    pub fn is_indexed(&self, column: usize) -> bool {
+        let Some(column) = self.spec.columns.get(column) else { return false };
+        let looked_up_by = match self.spec.kind {
+            TableKind::Metrics => Some("metric"),
+            TableKind::Traces => Some("trace_id"),
+            TableKind::Logs | TableKind::Events => None,
+        };
+        self.store() == StoreKind::Timescale
+            && (looked_up_by == Some(column.name.as_str()) || self.spec.key.contains(&column.name))
+    }
+
     /// Which record times are accepted.
     pub fn accepted_window(&self) -> AcceptedWindow {
         AcceptedWindow {

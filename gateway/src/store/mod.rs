@@ -93,13 +93,17 @@ pub enum NextStep {
     Retry,
     /// Halve the cut until the row at fault stands alone, and keep that one as a dead letter.
     Split,
+    /// Give the rows back at once: a person must mend the table, and a writer that waits for that holds up others. The
+    /// sender is told to try again.
+    GiveBack,
 }
 
 impl StoreError {
-    /// What to do next. A table that is not as the registry says may be mended by its owner, so its rows wait.
+    /// What to do next.
     pub fn next(&self) -> NextStep {
         match self {
-            Self::Unavailable { .. } | Self::Busy { .. } | Self::Schema { .. } => NextStep::Retry,
+            Self::Unavailable { .. } | Self::Busy { .. } => NextStep::Retry,
+            Self::Schema { .. } => NextStep::GiveBack,
             Self::Data { .. } => NextStep::Split,
         }
     }

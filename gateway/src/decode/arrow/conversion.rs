@@ -21,6 +21,8 @@ pub(super) struct Conversion<'a> {
     pub(super) name: &'a str,
     /// Whether it is the table's time column, which has an accepted window.
     pub(super) is_record_time: bool,
+    /// The table's column by its place.
+    pub(super) column: usize,
     pub(super) rules: &'a RowRules,
     pub(super) limits: DecodeLimits,
     pub(super) bad: &'a mut BadRows,

@@ -100,6 +100,7 @@ impl TableMapping {
             let conversion = Conversion {
                 name: self.table.columns()[at].name.as_str(),
                 is_record_time: self.table.time_column() == Some(at),
+                column: at,
                 rules: &rules,
                 limits: context.limits,
                 bad: &mut bad,

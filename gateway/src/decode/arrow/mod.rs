@@ -14,6 +14,8 @@ pub mod mapping;
 mod scalar;
 mod value;
 
+pub(crate) use value::row_json;
+
 use arrow::buffer::Buffer;
 use bytes::Bytes;
 

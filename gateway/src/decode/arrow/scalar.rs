@@ -224,12 +224,12 @@ impl Conversion<'_> {
     fn check_texts(&mut self, texts: &StringArray) {
         let used = used_bytes(texts.value_offsets(), texts.value_data());
         let nul = self.rules.forbids_nul() && used.contains(&0);
-        if used.len() <= MAX_VALUE_BYTES && !nul {
+        if self.rules.check_size(self.column, used.len()).is_ok() && !nul {
             return;
         }
         for row in (0..texts.len()).filter(|&row| texts.is_valid(row)) {
             let text = texts.value(row);
-            if let Err(reason) = check_size(text.len()) {
+            if let Err(reason) = self.rules.check_size(self.column, text.len()) {
                 self.reject(row, reason);
             } else if nul && text.as_bytes().contains(&0) {
                 self.reject(row, NUL_REASON);

@@ -187,7 +187,7 @@ pub(super) fn is_typed_value(kind: &DataType) -> bool {
 }
 
 /// The rows that are to be reported to a sender, as JSON objects.
-pub(super) fn row_json(batch: &RecordBatch, row: usize) -> Vec<u8> {
+pub(crate) fn row_json(batch: &RecordBatch, row: usize) -> Vec<u8> {
     let mut out = String::new();
     let mut comma = Comma::open(&mut out);
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {

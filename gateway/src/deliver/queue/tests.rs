@@ -28,7 +28,8 @@ fn push(queue: &Queue, table: &str, count: usize) {
     let (reply, _) = oneshot::channel();
     let deadline = Instant::now() + Duration::from_secs(1);
     let key = QueueKey { tenant: Tenant::default(), table: table.to_owned(), day: 0 };
-    queue.push(Submission { batch: rows(count), rows: None, deadline, reply }, key);
+    let memory = Arc::new(crate::memory::MemoryBudget::new(0).grant());
+    queue.push(Submission { batch: rows(count), rows: None, deadline, reply, _memory: memory }, key);
 }
 
 fn due(queue: &Queue, all: bool) -> Option<Vec<usize>> {

@@ -67,8 +67,8 @@ pub(crate) fn from_postgres(error: &tokio_postgres::Error) -> StoreError {
         "40" | "53" | "55" | "25" => StoreError::Busy { store: STORE, reason },
         // 08 connection, 57 operator intervention, 58 system, XX internal, 28 authorisation, 3D no database.
         "08" | "57" | "58" | "XX" | "28" | "3D" => StoreError::Unavailable { store: STORE, reason },
-        // 22 data, 23 constraint.
-        "22" | "23" => StoreError::Data { store: STORE, reason },
+        // 22 data, 23 constraint, 54 a limit of Postgres, such as the size of an index entry.
+        "22" | "23" | "54" => StoreError::Data { store: STORE, reason },
         _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Unavailable { store: STORE, reason },
         _ => StoreError::Schema { store: STORE, reason },
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod database;
 pub(crate) mod gateway;
+pub(crate) mod proxy;
 pub(crate) mod python;
 
 pub(crate) use gateway::TestGateway;

@@ -1,0 +1,111 @@
+//! What becomes of rows when a store refuses them, goes away, or is asked for too much at once.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidewell_gateway::config::Secret;
+
+use crate::harness::TestGateway;
+use crate::harness::proxy::Proxy;
+
+fn sample(value: f64) -> Value {
+    json!({"metric": "m", "value": value})
+}
+
+/// Scenario: an administrator has put a constraint on a table; of five records two violate it.
+/// Guarantees: the others are stored, the two are counted as rejected with the store's reason, and each is kept
+/// as a dead letter with its row.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_store_refuses_are_kept_and_their_neighbours_land() {
+    let gateway = TestGateway::start().await;
+    let client = gateway.databases.postgres().await;
+    client.batch_execute("ALTER TABLE metrics_events ADD CHECK (value >= 0)").await.unwrap();
+
+    let records = json!([sample(1.0), sample(-2.0), sample(3.0), sample(-4.0), sample(5.0)]);
+    let (status, answer) = gateway.post_json("/write/metrics", &records).await;
+    assert_eq!((status, &answer["accepted"], &answer["rejected"]), (200, &json!(3), &json!(2)), "{answer}");
+    assert!(answer["errors"][0]["reason"].as_str().unwrap().contains("check constraint"), "{answer}");
+
+    let stored = gateway.timescale("SELECT value FROM metrics_events ORDER BY 1").await;
+    assert_eq!(stored, [1, 3, 5].map(|value| json!({"value": value})));
+    let kept =
+        "SELECT convert_from(payload, 'UTF8')::jsonb -> 'value' AS value FROM dead_letters ORDER BY 1 DESC";
+    assert_eq!(gateway.timescale(kept).await, [json!({"value": -2.0}), json!({"value": -4.0})]);
+    gateway.stop().await;
+}
+
+/// Scenario: the line to Postgres is cut while the gateway runs, and mended later.
+/// Guarantees: meanwhile metrics are refused as retryable, with a time to wait, and logs are stored as ever; afterwards the
+/// same request is stored once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_one_store_is_said_so_and_leaves_the_other_alone() {
+    let base = std::env::var("TIDEWELL_TEST_TIMESCALE_URL");
+    let base = base.unwrap_or_else(|_| "postgres://tidewell@127.0.0.1:15432/tidewell".to_owned());
+    let target = base.parse::<http::Uri>().unwrap().authority().unwrap().clone();
+    let server = format!("{}:{}", target.host(), target.port_u16().unwrap_or(5432));
+    let proxy = Proxy::start(server.clone()).await;
+    let line = proxy.address.to_string();
+    let gateway = TestGateway::start_with(move |config| {
+        let url = config.timescale.url.reveal().replace(&server, &line);
+        assert!(url.contains(&line), "the gateway goes through the proxy");
+        config.timescale.url = Secret::new(url);
+        config.ingest.ack_timeout_ms = 1_000;
+    })
+    .await;
+    assert_eq!(gateway.post_json("/write/metrics", &sample(1.0)).await.0, 200);
+
+    proxy.cut();
+    let refused = gateway.post("/write/metrics", "application/json", sample(2.0).to_string()).await;
+    assert_eq!(refused.status().as_u16(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(gateway.post_json("/write/logs", &json!({"message": "still here"})).await.0, 200);
+
+    proxy.mend();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while gateway.post_json("/write/metrics", &sample(2.0)).await.0 != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the store is back, the gateway is not");
+    }
+    let stored = gateway.timescale("SELECT value FROM metrics_events ORDER BY 1").await;
+    assert_eq!(stored, [json!({"value": 1}), json!({"value": 2})]);
+    assert_eq!(gateway.clickhouse("SELECT message FROM logs_events").await.len(), 1);
+    gateway.stop().await;
+}
+
+/// Scenario: a table that is registered is dropped by hand; its sender goes on, and others as well.
+/// Guarantees: its records are refused as retryable at once, and no other table's records wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_table_holds_up_nobody() {
+    let gateway = TestGateway::start().await;
+    let columns = json!([{"name": "time", "type": "timestamp"}, {"name": "value", "type": "double"}]);
+    let table = json!({"table_name": "t", "columns": columns});
+    assert_eq!(gateway.post_json("/schema/register", &table).await.0, 201);
+    gateway.databases.postgres().await.batch_execute("DROP TABLE t").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(gateway.post_json("/write/t", &json!({"value": 1})).await.0, 503);
+        assert_eq!(gateway.post_json("/write/metrics", &sample(1.0)).await.0, 200);
+    }
+    gateway.stop().await;
+}
+
+/// Scenario: one request holds a record for each of 200 days; another holds a metric name of 4 KB.
+/// Guarantees: the first is refused whole as too large and nothing of it is stored; of the second the one record is
+/// rejected by its field, since no index of Postgres could hold it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_store_could_take_is_refused_before_it_is_tried() {
+    let gateway = TestGateway::start().await;
+    let day = |days: i64| json!({"message": "m", "timestamp": 1_700_000_000 + days * 86_400});
+    let (status, answer) = gateway.post_json("/write/logs", &(0..200).map(day).collect()).await;
+    assert_eq!(status, 413, "{answer}");
+    assert!(answer.to_string().contains("200 partitions"), "{answer}");
+    assert_eq!(gateway.clickhouse("SELECT count() AS n FROM logs_events").await, [json!({"n": 0})]);
+
+    let long = json!([{"metric": "n".repeat(4096), "value": 1}, sample(2.0)]);
+    let (status, answer) = gateway.post_json("/write/metrics", &long).await;
+    assert_eq!(
+        (status, &answer["accepted"], &answer["errors"][0]["index"]),
+        (200, &json!(1), &json!(0)),
+        "{answer}"
+    );
+    assert!(answer["errors"][0]["reason"].as_str().unwrap().contains("512"), "{answer}");
+    gateway.stop().await;
+}
