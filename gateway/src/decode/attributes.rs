@@ -59,6 +59,29 @@ impl AttributesColumn {
         self.types.len() - self.finished_entries()
     }
 
+    /// The keys of the row under construction, in order.
+    pub(super) fn open_keys(&self) -> impl Iterator<Item = &[u8]> {
+        (self.finished_entries()..self.types.len()).map(|entry| self.key(entry))
+    }
+
+    /// Gives each entry of the row under construction a new key, in order; an entry without one is taken out.
+    pub(super) fn rename_open_entries(&mut self, keys: &[Option<Vec<u8>>]) {
+        let from = self.finished_entries();
+        let renamed = keys.iter().zip(from..self.types.len()).filter_map(|(key, entry)| {
+            Some((key.clone()?, slice(&self.values, entry).to_vec(), self.types[entry]))
+        });
+        self.replace_open_entries(renamed.collect());
+    }
+
+    fn replace_open_entries(&mut self, entries: Vec<(Vec<u8>, Vec<u8>, u8)>) {
+        self.truncate_entries(self.finished_entries());
+        for (key, value, kind) in entries {
+            self.keys.push(Some(&key));
+            self.values.push(Some(&value));
+            self.types.push(kind);
+        }
+    }
+
     fn finished_entries(&self) -> usize {
         self.ends.last().map_or(0, |&end| usize::try_from(end).unwrap_or(0))
     }
@@ -180,7 +203,8 @@ impl AttributesColumn {
         slice(&self.keys, entry)
     }
 
-    fn has_repeated_keys(&self) -> bool {
+    /// Whether a key comes twice in the row under construction.
+    pub(super) fn has_repeated_keys(&self) -> bool {
         let from = self.finished_entries();
         let until = self.types.len();
         if until - from < SORT_FROM_KEYS {
@@ -200,12 +224,8 @@ impl AttributesColumn {
                 kept.push((self.key(entry).to_vec(), slice(&self.values, entry).to_vec(), self.types[entry]));
             }
         }
-        self.truncate_entries(from);
-        for (key, value, kind) in kept.into_iter().rev() {
-            self.keys.push(Some(&key));
-            self.values.push(Some(&value));
-            self.types.push(kind);
-        }
+        kept.reverse();
+        self.replace_open_entries(kept);
     }
 
     pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {

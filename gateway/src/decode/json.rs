@@ -1,18 +1,21 @@
 //! JSON of any sender: objects, arrays of objects and NDJSON in, rows of one table out.
 //!
 //! The body is cut into records ([`framing`]), each record is split into its members without building a tree, and
-//! each member goes into the column that its name means ([`record`], [`synonyms`]) or into the table's
-//! labels. A record that is no JSON, or whose values do not fit, is named in [`Decoded::rejected`] with its index,
-//! field and reason, and leaves the others alone.
+//! each member goes into the column that its name means ([`record`], [`synonyms`]) or into the table's labels
+//! ([`labels`]), where the `env` of `tags` is called `tags.env` when another member has the name `env`. A record that
+//! is no JSON, or whose values do not fit, is named in [`Decoded::rejected`] with its index, field and reason, and
+//! leaves the others alone.
 //!
-//! Guaranteed: a field is stored or its record is refused; it is never dropped in silence. Integers, doubles and
-//! timestamps are read from their digits and lose nothing. Of a key that comes twice the last value counts. Memory
-//! grows with the body and not with what it claims.
+//! Guaranteed: a field is stored or its record is refused; it is never dropped in silence. The one field that is
+//! neither is a label whose `env` and `tags.env` are both taken: a warning counts these and names the first. Integers,
+//! doubles and timestamps are read from their digits and lose nothing. Of a key that comes twice in one object the last
+//! value counts. Memory grows with the body and not with what it claims.
 
 mod canonical;
 mod cell;
 mod derived;
 mod framing;
+mod labels;
 mod plan;
 mod record;
 mod synonyms;

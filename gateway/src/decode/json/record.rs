@@ -2,12 +2,13 @@
 //!
 //! 1. split the object into its members, without reading their values;
 //! 2. let each member bid for the column that its name means; the best name wins, see [`super::synonyms`];
-//! 3. set the columns from the winners, the rest becomes labels;
+//! 3. set the columns from the winners, the rest becomes labels, see [`super::labels`];
 //! 4. fill in what follows from other fields, and end the row.
 
 use std::borrow::Cow;
 
 use super::cell::{self, Scratch};
+use super::labels::LabelObjects;
 use super::plan::{Plan, Role, Target};
 use super::value::{Member, Number, Value, read_members};
 use super::vocabulary::{normalised_id, span_kind, span_status};
@@ -28,7 +29,9 @@ pub(super) struct RecordReader<'c, 'b> {
     // The rest belongs to the record at hand and is kept for its memory.
     pub(super) members: Vec<Member<'b>>,
     /// Whether a member's value went into a column.
-    taken: Vec<bool>,
+    pub(super) taken: Vec<bool>,
+    /// The labels that are members of an object.
+    pub(super) label_objects: LabelObjects,
     /// The best bid for each column.
     bids: Vec<Option<Bid<'b>>>,
 }
@@ -71,13 +74,14 @@ impl<'c, 'b> RecordReader<'c, 'b> {
             histograms: None,
             members: Vec::new(),
             taken: Vec::new(),
+            label_objects: LabelObjects::default(),
             bids: std::iter::repeat_with(|| None).take(columns).collect(),
         }
     }
 
     /// Reads one record. On an error nothing of it is left.
     pub(super) fn read(&mut self, text: &'b str) -> Result<(), FieldError> {
-        let warnings = self.scratch.warnings;
+        let warnings = self.scratch.warnings.clone();
         let read = self.read_row(text);
         if read.is_err() {
             self.scratch.warnings = warnings;
@@ -307,51 +311,6 @@ impl<'c, 'b> RecordReader<'c, 'b> {
                 _ => {
                     return Err(format!("is an object with {key:?}: it may hold code and message"));
                 }
-            }
-        }
-        Ok(())
-    }
-
-    fn set_labels(&mut self) -> Result<(), FieldError> {
-        for member in 0..self.members.len() {
-            if self.taken[member] {
-                continue;
-            }
-            let (key, text) = &self.members[member];
-            let Some(column) = self.plan.label_column else {
-                return Err(FieldError::new(
-                    &**key,
-                    "the table has neither this column nor a label column: register one, or leave the field out",
-                ));
-            };
-            let value = Value::read(text).map_err(|reason| FieldError::new(&**key, reason))?;
-            let is_label_object = self.plan.target(key) == Some(Target::LabelObject);
-            let pushed = match (&value, self.rows.attributes(column)) {
-                (_, None) => Err("the label column is not of type attributes".to_owned()),
-                (Value::Object(object), Some(_)) if is_label_object => self.set_label_object(column, object),
-                (Value::Null, Some(_)) if is_label_object => Ok(()),
-                (_, Some(attributes)) => cell::push(attributes, key, &value, &mut self.scratch),
-            };
-            pushed.map_err(|reason| FieldError::new(&*self.members[member].0, reason))?;
-        }
-        Ok(())
-    }
-
-    /// Members become labels; one that is called `host` or the like fills that column too, when nothing else did.
-    fn set_label_object(&mut self, column: usize, object: &'b str) -> Result<(), String> {
-        let mut labels: Vec<Member<'b>> = Vec::new();
-        read_members(object, &mut labels)?;
-        for (key, text) in &labels {
-            let value = Value::read(text).map_err(|reason| format!("{key}: {reason}"))?;
-            if let Some(promoted) = self.plan.promoted(self.rows.table(), key)
-                && let Value::String(text) = &value
-                && !self.rows.is_set(promoted)
-            {
-                self.rows.set_text(promoted, text).map_err(|error| format!("{key}: {}", error.reason))?;
-            }
-            if let Some(attributes) = self.rows.attributes(column) {
-                cell::push(attributes, key, &value, &mut self.scratch)
-                    .map_err(|reason| format!("{key}: {reason}"))?;
             }
         }
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! A column's own name always wins, then the names in the order given here. A name other than the column's own is
 //! taken only when its value is a scalar, and a name with a dot is also looked up inside an object of the
-//! first part's name (`{"host":{"name":"web-1"}}`). Whatever is not taken becomes a label, so nothing is lost.
+//! first part's name (`{"host":{"name":"web-1"}}`). Whatever is not taken becomes a label
+//! ([`super::labels`]).
 
 use crate::registry::TableKind;
 
@@ -90,7 +91,7 @@ pub(super) const SPAN_DURATIONS: &[(&str, i32)] = &[
     ("duration_seconds", 9),
 ];
 
-/// Objects whose members are labels themselves.
+/// Objects whose members are labels themselves, called `tags.env` where another member of the record is `env`.
 pub(super) const LABEL_OBJECTS: &[&str] = &["labels", "tags", "attributes"];
 
 /// The columns that a label of a nested object may fill as well, when nothing else does.

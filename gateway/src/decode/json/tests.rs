@@ -2,6 +2,7 @@
 
 mod corpus;
 mod hostile;
+mod labels;
 mod metrics;
 mod shapes;
 

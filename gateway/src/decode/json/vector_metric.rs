@@ -173,6 +173,8 @@ impl<'b> RecordReader<'_, 'b> {
         };
         scratch.warnings.missing_times += usize::from(series.time.is_none());
         let time = series.time.unwrap_or(now);
+        let label_objects = &mut self.label_objects;
+        label_objects.clear();
         let mut row = Row { rows };
         row.time("time", time)?;
         if let Some(interval) = series.interval_ms {
@@ -185,10 +187,18 @@ impl<'b> RecordReader<'_, 'b> {
             let written = match &**key {
                 "name" | "namespace" | "timestamp" | "interval_ms" | "kind" => Ok(()),
                 _ if at == value => Ok(()),
-                "tags" => row.tags(text, scratch),
+                "tags" => {
+                    let first = row.open_labels();
+                    let written = row.tags(text, scratch);
+                    label_objects.add(at, first..row.open_labels());
+                    written
+                }
                 _ => Value::read(text).and_then(|value| row.label(key, &value, scratch)),
             };
             written.map_err(|reason| FieldError::new(&**key, reason))?;
+        }
+        if let Some(labels) = row.labels() {
+            label_objects.name_apart(labels, members, &mut scratch.warnings);
         }
         let (key, text) = members.get(value).map(|(key, text)| (&**key, *text)).unwrap_or_default();
         let fail = |error: ValueError| match error {

@@ -72,7 +72,10 @@ fn label_objects_are_merged_and_give_host_and_app() {
     let row =
         logs(r#"{"message":"m","tags":{"host":"h","k":1},"labels":{"k":2},"attributes":{"x":true},"k":3}"#);
     assert_eq!(value(&row, "host", 0), "h");
-    assert_eq!(attributes(&row, "labels", 0), "host=h:string x=true:bool k=3:int");
+    assert_eq!(
+        attributes(&row, "labels", 0),
+        "host=h:string tags.k=1:int labels.k=2:int x=true:bool k=3:int"
+    );
     let row = logs(r#"{"message":"m","tags":["a","b"],"labels":null}"#);
     assert_eq!(attributes(&row, "labels", 0), "tags=[\"a\",\"b\"]:array");
 }

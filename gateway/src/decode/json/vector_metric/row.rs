@@ -3,7 +3,7 @@
 use super::super::cell;
 use super::super::value::{Member, Value, read_items, read_members};
 use super::MetricShape;
-use crate::decode::{FieldError, TableBuilder};
+use crate::decode::{AttributesColumn, FieldError, TableBuilder};
 
 /// The open row, by column name.
 pub(super) struct Row<'r> {
@@ -56,6 +56,16 @@ impl Row<'_> {
     fn bool(&mut self, name: &str, value: bool) -> Result<(), FieldError> {
         let column = self.column(name)?;
         self.rows.set_bool(column, value)
+    }
+
+    pub(super) fn labels(&mut self) -> Option<&mut AttributesColumn> {
+        let labels = self.rows.column("labels")?;
+        self.rows.attributes(labels)
+    }
+
+    /// The number of labels of the open row.
+    pub(super) fn open_labels(&mut self) -> usize {
+        self.labels().map_or(0, |labels| labels.open_entries())
     }
 
     pub(super) fn label(
