@@ -89,6 +89,20 @@ def log_lines(limit_per_file: int) -> dict[str, list[LogLine]]:
     }
 
 
+def requests(lines: list[LogLine], most_lines: int, most_days: int = 50) -> list[list[LogLine]]:
+    """The lines in requests of at most so many: old logs spread over more days than one request may touch."""
+    split: list[list[LogLine]] = []
+    days: set[int] = set()
+    for line in lines:
+        day = line.time_ns // 86_400_000_000_000
+        if not split or len(split[-1]) == most_lines or (day not in days and len(days) == most_days):
+            split.append([])
+            days = set()
+        split[-1].append(line)
+        days.add(day)
+    return split
+
+
 def _read(path: str, app: str) -> list[LogLine]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -10,7 +10,7 @@ from tidewell.v1 import ingest_pb2 as pb
 from tidewell.v1 import ingest_pb2_grpc as rpc
 
 from counts import Counts
-from machine import HOST, LogLine, Sample
+from machine import HOST, LogLine, Sample, requests
 
 BATCH = 200
 STORED = (("tidewell-ack", "stored"),)
@@ -25,8 +25,8 @@ def send(address: str, run: str, logs: list[LogLine], samples: list[Sample]) -> 
         written = ingest.Write(pb.WriteRequest(metrics=metrics), metadata=STORED, timeout=60)
         counts = Counts(sent=len(samples), accepted=written.accepted)
 
-        batches = [logs[start : start + BATCH] for start in range(0, len(logs), BATCH)]
-        requests = (
+        batches = requests(logs, most_lines=BATCH)
+        stream = (
             pb.WriteStreamRequest(
                 offset=offset,
                 batch=pb.WriteRequest(logs=pb.LogRecords(records=[_log(line, marks) for line in batch])),
@@ -34,7 +34,7 @@ def send(address: str, run: str, logs: list[LogLine], samples: list[Sample]) -> 
             for offset, batch in enumerate(batches)
         )
         accepted = 0
-        for answer in ingest.WriteStream(requests, metadata=STORED, timeout=60):
+        for answer in ingest.WriteStream(stream, metadata=STORED, timeout=60):
             accepted = answer.accepted  # cumulative
         return counts + Counts(sent=len(logs), accepted=accepted)
 

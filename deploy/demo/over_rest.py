@@ -9,15 +9,17 @@ import urllib.request
 from datetime import datetime, timezone
 
 from counts import Counts
-from machine import HOST, LogLine, Sample
+from machine import HOST, LogLine, Sample, requests
 
 _NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 def send(http: str, run: str, logs: list[LogLine], samples: list[Sample]) -> Counts:
-    """Sends all records in two requests; waits until the stores have them."""
-    lines = "\n".join(json.dumps(_log(line, run)) for line in logs)
-    counts = _post(f"http://{http}/write/logs", "application/x-ndjson", lines, len(logs))
+    """Sends all records; waits until the stores have them."""
+    counts = Counts()
+    for batch in requests(logs, most_lines=2000):
+        lines = "\n".join(json.dumps(_log(line, run)) for line in batch)
+        counts += _post(f"http://{http}/write/logs", "application/x-ndjson", lines, len(batch))
     metrics = json.dumps([_metric(sample, run) for sample in samples])
     counts += _post(f"http://{http}/write/metrics", "application/json", metrics, len(samples))
     return counts
