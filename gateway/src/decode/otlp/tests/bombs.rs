@@ -139,13 +139,13 @@ fn claimed_lengths_are_not_believed() {
 fn rows_taken_back_no_longer_count() {
     let tenant = crate::registry::Tenant::default();
     let tables = crate::registry::Snapshot::new(crate::registry::builtin::tables(&tenant).unwrap());
-    let limits = DecodeLimits { decoded_bytes: 1000, ..DecodeLimits::default() };
+    let limits = DecodeLimits { decoded_bytes: 800, ..DecodeLimits::default() };
     let context =
         crate::decode::DecodeContext { tables: &tables, tenant: &tenant, now_nanos: super::NOW, limits };
     let mut rows = context.builder(crate::registry::builtin::METRICS_EXEMPLARS).unwrap();
     let fill = |rows: &mut TableBuilder| {
         rows.set_time(0, super::NOW).unwrap();
-        rows.set_text(1, &"m".repeat(600)).unwrap();
+        rows.set_text(1, &"m".repeat(450)).unwrap();
         rows.end_row()
     };
     fill(&mut rows).unwrap();
