@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) durable_bytes: u64,
     pub(super) quarantine: Quarantine,
     pub(super) health: Health,
+    /// Whether a segment was removed and the directory has not been synced since.
+    pub(super) removal_is_open: bool,
 }
 
 /// How writing goes.
@@ -80,56 +82,57 @@ impl Directory {
         })
     }
 
-    /// Removes released segments: all that have left the retained tail, and more until `room` bytes fit below `limit`.
-    /// False: they do not fit.
-    pub(super) fn make_room(&self, room: u64, limit: u64) -> bool {
-        let mut removed = false;
+    /// Removes released segments, the oldest first, until `bytes` more fit below `limit`. False: they do not.
+    pub(super) fn make_room(&self, bytes: u64, limit: u64) -> bool {
+        let fits = |state: &mut State| state.segments.used().saturating_add(bytes) <= limit;
         loop {
-            let now = Instant::now();
-            let (segment, fits) = self.with(|state| {
-                let fits = state.segments.used().saturating_add(room) <= limit;
-                let expired = state.segments.pop_expired(&self.options, now);
-                (expired.or_else(|| if fits { None } else { state.segments.pop_released() }), fits)
-            });
-            let Some(segment) = segment else {
-                if removed {
-                    self.sync_after_removal();
-                }
-                return fits;
-            };
-            if !self.remove(segment) {
-                return fits;
+            if self.with(fits) {
+                return true;
             }
-            removed = true;
+            if !self.evict_one() {
+                return false;
+            }
         }
     }
 
-    /// Removes the oldest segment if it is released, for its space on the disk. False: there is none.
+    /// Removes the segments that have left the retained tail.
+    pub(super) fn retire(&self) {
+        let now = Instant::now();
+        while self.remove(|segments| segments.pop_expired(&self.options, now)) {}
+    }
+
+    /// Removes the oldest segment if it is released, for its space on the disk. False: there is none, or the disk refuses.
     pub(super) fn evict_one(&self) -> bool {
-        let segment = self.with(|state| state.segments.pop_released());
-        let removed = segment.is_some_and(|segment| self.remove(segment));
-        if removed {
-            self.sync_after_removal();
-        }
-        removed
+        self.remove(Segments::pop_released)
     }
 
-    fn remove(&self, segment: Segment) -> bool {
+    /// Removes the segment that `pop` takes out. One at a time: after a crash the oldest segments are gone and none
+    /// between two others is.
+    fn remove(&self, pop: impl FnOnce(&mut Segments) -> Option<Segment>) -> bool {
+        if self.with(|state| state.removal_is_open) && !self.sync_removal() {
+            return false;
+        }
+        let Some(segment) = self.with(|state| pop(&mut state.segments)) else { return false };
         match self.disk.remove(&segment::path(&self.path, Position(segment.first))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(log = self.log(), segment = segment.first, %error, "a segment cannot be removed");
                 self.with(|state| state.segments.push_front(segment));
                 false
             }
-            _ => true,
+            _ => {
+                self.sync_removal();
+                true
+            }
         }
     }
 
-    /// A removal that is lost in a crash only brings back a segment that nobody needs.
-    fn sync_after_removal(&self) {
-        if let Err(error) = self.disk.sync_directory(&self.path) {
+    fn sync_removal(&self) -> bool {
+        let synced = self.disk.sync_directory(&self.path);
+        if let Err(error) = &synced {
             tracing::warn!(log = self.log(), %error, "the log's directory cannot be synced");
         }
+        self.with(|state| state.removal_is_open = synced.is_err());
+        synced.is_ok()
     }
 
     /// Quarantines a damage of a segment, once.

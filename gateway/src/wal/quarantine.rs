@@ -22,7 +22,7 @@ pub struct Quarantined {
     pub segment: Position,
     /// Where in the segment, in bytes. Empty when frames are missing without a trace.
     pub bytes: Range<u64>,
-    /// The positions that are lost. Empty when only a mark was damaged.
+    /// The positions that are lost.
     pub positions: Range<u64>,
     /// What is wrong.
     pub reason: &'static str,

@@ -104,6 +104,7 @@ impl LogReader {
                     }));
                 }
                 Some(Item::Mark(_)) => {}
+                Some(Item::Damage(damage)) if damage.positions.is_empty() => {}
                 Some(Item::Damage(damage)) => {
                     self.next = self.next.max(damage.positions.end);
                     self.directory.quarantine(Position(first), damage, &*open.file);

@@ -206,15 +206,11 @@ pub(super) fn read_tail(file: &Arc<dyn DiskFile>, seed: u32, first: u64, bytes: 
     while let Some(item) = scan.next()? {
         match item {
             Item::Frame(head, ..) | Item::Mark(head) => synced = synced.max(head.synced),
+            Item::Damage(damage) if damage.is_a_mark(bytes) => {}
             Item::Damage(damage) => found.push(damage),
         }
     }
-    let is_torn = |damage: &Damage| {
-        let Range { start, end } = damage.positions;
-        let at_the_end = damage.bytes.end >= bytes;
-        // Between two frames that follow each other only a mark can be damaged: nothing was lost.
-        at_the_end || (start < end && start >= synced)
-    };
+    let is_torn = |damage: &Damage| damage.bytes.end >= bytes || damage.positions.start >= synced;
     let torn = found.iter().position(is_torn);
     Ok(match torn.and_then(|at| Some((at, found.get(at)?.clone()))) {
         Some((at, damage)) => {

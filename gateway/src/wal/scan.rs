@@ -28,12 +28,19 @@ pub(super) enum Item {
 }
 
 /// Bytes of a segment that are no frame, and the positions that should be there. Empty bytes: frames are missing.
-/// Empty positions: no frame was lost, only a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) bytes: Range<u64>,
     pub(super) positions: Range<u64>,
     pub(super) reason: &'static str,
+}
+
+impl Damage {
+    /// Whether only marks can have been there, since no position is missing: nothing was lost. At the end of a segment
+    /// of `bytes` bytes there is no telling.
+    pub(super) fn is_a_mark(&self, bytes: u64) -> bool {
+        self.positions.is_empty() && self.bytes.end < bytes
+    }
 }
 
 /// Where a scan ends.

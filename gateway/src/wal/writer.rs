@@ -116,7 +116,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
         if !self.is_well() && self.mark() {
             self.sync();
         }
-        self.directory.make_room(0, u64::MAX);
+        self.directory.retire();
     }
 
     /// The last sync of a log that is closed, and a mark that proves it.
@@ -323,6 +323,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
         // Not even if the next one cannot be created: a crash may bring back its name, which makes void what follows.
         self.active = None;
         self.retry_at = Instant::now();
+        self.directory.retire();
         self.heal()
     }
 

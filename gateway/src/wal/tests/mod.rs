@@ -1,6 +1,8 @@
 //! The log on the real disk and on one that loses, tears and fails.
 
+mod crash;
 mod local;
+mod simulated;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +26,9 @@ fn local() -> Arc<dyn Disk> {
     Arc::new(LocalDisk)
 }
 
-/// A body in two pieces that tells its number, of `bytes` bytes.
+/// A body in two pieces that tells its number and has `bytes` bytes more.
 fn body(number: u64, bytes: usize) -> Vec<Bytes> {
-    let mut all: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(bytes).collect();
+    let mut all: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(8 + bytes).collect();
     let rest = all.split_off(bytes / 3);
     vec![Bytes::from(all), Bytes::from(rest)]
 }
