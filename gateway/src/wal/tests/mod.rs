@@ -1,8 +1,11 @@
 //! The log on the real disk and on one that loses, tears and fails.
 
 mod crash;
+mod damage;
+mod faults;
 mod local;
 mod simulated;
+mod space;
 
 use std::sync::Arc;
 use std::time::Duration;
