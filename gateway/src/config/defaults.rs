@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     BatchConfig, ClickHouseConfig, Compression, GrpcConfig, HttpConfig, IngestConfig, LogConfig, LogFormat,
-    Secret, ShutdownConfig, TimescaleConfig,
+    Secret, ShutdownConfig, TimescaleConfig, WalCompression, WalConfig,
 };
 
 impl Default for HttpConfig {
@@ -70,6 +70,22 @@ impl Default for ClickHouseConfig {
                 max_age_ms: 200,
                 writers: 2,
             },
+        }
+    }
+}
+
+impl Default for WalConfig {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            directory: "data/wal".into(),
+            segment_bytes: 64 * MIB,
+            compression: WalCompression::default(),
+            retain_seconds: 600,
+            retain_bytes: 2048 * MIB,
+            timescale_max_bytes: 8192 * MIB,
+            clickhouse_max_bytes: 8192 * MIB,
+            dead_letters_max_bytes: 1024 * MIB,
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Config {
     pub timescale: TimescaleConfig,
     /// ClickHouse: logs.
     pub clickhouse: ClickHouseConfig,
+    /// The write-ahead log, in which rows are durable before their sender is answered.
+    pub wal: WalConfig,
     /// The gateway's own log.
     pub log: LogConfig,
     /// Ending the process.
@@ -198,6 +200,46 @@ pub enum Compression {
     Lz4,
     /// less work where the store is on the same machine.
     None,
+}
+
+/// The write-ahead log, in which rows are durable before their sender is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WalConfig {
+    /// Where the logs are, one directory each below it. A relative path begins at the working directory. One directory
+    /// serves one gateway; it is created when it is missing.
+    pub directory: PathBuf,
+    /// A log goes on in a new file when one has this many bytes. Space is given back file by file.
+    #[schemars(range(min = 65_536, max = 1_073_741_824))]
+    pub segment_bytes: u64,
+    /// Compression of rows.
+    pub compression: WalCompression,
+    /// How long rows are kept after their store committed them, in seconds, so that a database that comes back older than
+    /// it was (failover, restore) can be fed again.
+    pub retain_seconds: u64,
+    /// Most bytes of one log that are kept so. They go earlier when their space is needed.
+    pub retain_bytes: u64,
+    /// Most bytes of the log of metrics and traces, for TimescaleDB. Senders are slowed down from nine tenths on and
+    /// refused when it is full of rows that wait.
+    #[schemars(range(min = 1_048_576))]
+    pub timescale_max_bytes: u64,
+    /// Most bytes of the log of logs, for ClickHouse; as above.
+    #[schemars(range(min = 1_048_576))]
+    pub clickhouse_max_bytes: u64,
+    /// Most bytes of the log of dead letters; as above.
+    #[schemars(range(min = 1_048_576))]
+    pub dead_letters_max_bytes: u64,
+}
+
+/// Compression of the rows in the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WalCompression {
+    /// rows are written as they are, which takes the least work.
+    #[default]
+    None,
+    /// for a slow or small disk.
+    Lz4,
 }
 
 /// The gateway's own log.

@@ -46,6 +46,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::WalConfig;
+
 pub use budget::ORDINARY_KIND;
 pub use definitions::{DefinitionId, Definitions, DefinitionsError};
 pub use disk::{Disk, DiskFile, LocalDisk};
@@ -82,6 +84,19 @@ pub struct LogOptions {
     pub retain_bytes: u64,
     /// Most bytes that in-memory forms of frames may take while they wait for [`Log::recent`].
     pub recent_bytes: usize,
+}
+
+impl LogOptions {
+    /// The options that the settings say, for a log of at most `max_bytes` that keeps at most `recent_bytes` in memory.
+    pub fn new(config: &WalConfig, max_bytes: u64, recent_bytes: usize) -> Self {
+        Self {
+            segment_bytes: config.segment_bytes,
+            max_bytes,
+            retain_age: Duration::from_secs(config.retain_seconds),
+            retain_bytes: config.retain_bytes,
+            recent_bytes,
+        }
+    }
 }
 
 /// Why a log cannot be opened or read.

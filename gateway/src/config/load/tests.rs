@@ -165,7 +165,7 @@ fn secrets_are_in_no_print() {
     assert!(printed.contains("password = \"***\"  # TIDEWELL_CLICKHOUSE_PASSWORD"));
     assert!(printed.contains("[http]\nlisten = \"127.0.0.1:4318\"  # default\n"));
     let parsed: toml::Table = printed.parse().unwrap();
-    assert_eq!(parsed.len(), 8, "what is printed is TOML");
+    assert_eq!(parsed.len(), 9, "what is printed is TOML");
 }
 
 /// A value for a setting, in the TOML of the file; some fit and some do not.

@@ -16,6 +16,7 @@ use arrow::ipc::CompressionType;
 use super::EntryError;
 use super::fields::{Fields, length, malformed};
 use super::request::Pieces;
+use crate::config::WalCompression;
 use crate::decode::DecodeLimits;
 use crate::decode::arrow::MessageDecoder;
 use crate::registry::{TableBatch, Tenant};
@@ -45,6 +46,15 @@ impl Compression {
         match self {
             Self::None => None,
             Self::Lz4 => Some(CompressionType::LZ4_FRAME),
+        }
+    }
+}
+
+impl From<WalCompression> for Compression {
+    fn from(setting: WalCompression) -> Self {
+        match setting {
+            WalCompression::None => Self::None,
+            WalCompression::Lz4 => Self::Lz4,
         }
     }
 }
