@@ -11,7 +11,7 @@ pub mod clickhouse;
 pub mod migrate;
 pub mod read;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod timescale;
 
 use async_trait::async_trait;

@@ -121,17 +121,22 @@ pub(super) fn write_full(
 
 impl Disk for LocalDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         if path.is_dir() {
-            return Ok(());
+            // Whoever created it may not have come to sync it.
+            return match self.sync_directory(parent.unwrap_or(Path::new("."))) {
+                // Then it is not one of ours.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                other => other,
+            };
         }
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = parent {
             self.create_directory(parent)?;
         }
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             other => other?,
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         self.sync_directory(parent.unwrap_or(Path::new(".")))
     }
 

@@ -121,3 +121,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,8 +36,7 @@ struct Model {
 
 impl Model {
     fn new(options: LogOptions) -> Self {
-        let disk = SimulatedDisk::default();
-        disk.create_directory(Path::new("/wal")).unwrap();
+        let disk = SimulatedDisk::with_directory("/wal");
         let (log, _) = Self::open(&disk, options);
         let incarnation = log.incarnation();
         Self {

@@ -22,8 +22,7 @@ fn open(disk: &SimulatedDisk) -> Result<(Arc<Log<()>>, Recovery), LogError> {
 
 /// A disk with a log of `frames` frames of 152 bytes that was closed in good order.
 async fn written(frames: u64) -> SimulatedDisk {
-    let disk = SimulatedDisk::default();
-    disk.create_directory(Path::new("/wal")).unwrap();
+    let disk = SimulatedDisk::with_directory("/wal");
     let (log, _) = open(&disk).unwrap();
     for number in 1..=frames {
         append(&log, number).await;

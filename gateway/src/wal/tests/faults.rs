@@ -13,8 +13,7 @@ fn open(disk: &SimulatedDisk) -> Arc<Log<()>> {
 }
 
 fn disk() -> SimulatedDisk {
-    let disk = SimulatedDisk::default();
-    disk.create_directory(Path::new("/wal")).unwrap();
+    let disk = SimulatedDisk::with_directory("/wal");
     disk
 }
 

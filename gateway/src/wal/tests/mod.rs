@@ -2,9 +2,10 @@
 
 mod crash;
 mod damage;
+mod definitions;
 mod faults;
 mod local;
-mod simulated;
+pub(super) mod simulated;
 mod space;
 
 use std::sync::Arc;

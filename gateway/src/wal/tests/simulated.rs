@@ -20,15 +20,15 @@ use super::super::{Disk, DiskFile};
 
 /// A source of decisions; the same seed decides the same.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -42,23 +42,23 @@ impl Chance {
 
 /// What the disk does wrong.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     /// How many of the next writes fail.
-    pub(super) writes: u32,
+    pub(crate) writes: u32,
     /// How many of the next syncs of files fail.
-    pub(super) syncs: u32,
+    pub(crate) syncs: u32,
     /// How many of the next syncs of directories fail.
-    pub(super) directory_syncs: u32,
+    pub(crate) directory_syncs: u32,
     /// Writes write at most this many bytes.
-    pub(super) short_writes: Option<usize>,
+    pub(crate) short_writes: Option<usize>,
     /// Bytes that all files may take.
-    pub(super) capacity: Option<usize>,
+    pub(crate) capacity: Option<usize>,
     /// Nothing can be changed.
-    pub(super) read_only: bool,
+    pub(crate) read_only: bool,
     /// No path leads anywhere; open files stay as they are.
-    pub(super) hidden: bool,
+    pub(crate) hidden: bool,
     /// After this many written bytes the machine stops: the write that reaches it is cut off, and nothing works after.
-    pub(super) power: Option<usize>,
+    pub(crate) power: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ struct State {
 
 /// The disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct SimulatedFile {
@@ -109,18 +109,25 @@ struct SimulatedFile {
 }
 
 impl SimulatedDisk {
+    /// An empty disk but for this directory.
+    pub(crate) fn with_directory(path: &str) -> Self {
+        let disk = Self::default();
+        disk.0.lock().directories.insert(PathBuf::from(path));
+        disk
+    }
+
     /// Sets what goes wrong from now on.
-    pub(super) fn faults(&self, set: impl FnOnce(&mut Faults)) {
+    pub(crate) fn faults(&self, set: impl FnOnce(&mut Faults)) {
         set(&mut self.0.lock().faults);
     }
 
     /// Whether the power is off.
-    pub(super) fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         self.0.lock().faults.power == Some(0)
     }
 
     /// The disk as it is found after a crash right now. What the process does to the old one is lost.
-    pub(super) fn crash(&self, seed: u64) -> Self {
+    pub(crate) fn crash(&self, seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let mut state = self.0.lock().clone();
         for inode in &mut state.inodes {
@@ -143,7 +150,7 @@ impl SimulatedDisk {
     }
 
     /// Changes the bytes of a file behind everybody's back.
-    pub(super) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.0.lock();
         let inode = *state.names.get(path).unwrap();
         let inode = &mut state.inodes[inode];
@@ -152,13 +159,13 @@ impl SimulatedDisk {
     }
 
     /// The bytes of a file.
-    pub(super) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+    pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.0.lock();
         state.names.get(path).map(|&inode| state.inodes[inode].content.clone())
     }
 
     /// The names of all files below `directory`.
-    pub(super) fn names(&self, directory: &Path) -> Vec<String> {
+    pub(crate) fn names(&self, directory: &Path) -> Vec<String> {
         let state = self.0.lock();
         let below = state.names.keys().filter_map(|path| path.strip_prefix(directory).ok());
         below.map(|path| path.to_str().unwrap().to_owned()).collect()

@@ -8,8 +8,7 @@ use super::simulated::SimulatedDisk;
 use super::*;
 
 fn open(options: LogOptions) -> (Arc<Log<u64>>, SimulatedDisk) {
-    let disk = SimulatedDisk::default();
-    disk.create_directory(Path::new("/wal")).unwrap();
+    let disk = SimulatedDisk::with_directory("/wal");
     let (log, _) = Log::open(Arc::new(disk.clone()), Path::new("/wal/test"), "test", options).unwrap();
     (log, disk)
 }
