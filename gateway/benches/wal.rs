@@ -82,7 +82,13 @@ fn probe(directory: &Path, bytes: usize) {
     std::fs::remove_file(path).unwrap();
 }
 
-fn codec(name: &str, compression: Compression, definitions: &Definitions, table: &Arc<TableDef>, rows: usize) {
+fn codec(
+    name: &str,
+    compression: Compression,
+    definitions: &Definitions,
+    table: &Arc<TableDef>,
+    rows: usize,
+) {
     let entry = Entry::Request(request(batch(table, rows)));
     let mut body = Vec::new();
     let encode = best(|| body = entry.encode(definitions, compression).unwrap());
@@ -122,7 +128,8 @@ async fn append(
     };
     let (log, _) = Log::<()>::open(Arc::new(LocalDisk), directory, "bench", options).unwrap();
     let entry = Entry::Request(entry.clone());
-    let size: u64 = entry.encode(definitions, compression).unwrap().iter().map(|piece| piece.len() as u64).sum();
+    let size: u64 =
+        entry.encode(definitions, compression).unwrap().iter().map(|piece| piece.len() as u64).sum();
     let frames = (RUN_BYTES / size).max(callers as u64);
     let (cpu, started) = (cpu_time(), Instant::now());
     let runs = (0..callers).map(|_| async {

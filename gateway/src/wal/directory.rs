@@ -135,6 +135,13 @@ impl Directory {
         synced.is_ok()
     }
 
+    /// Whether the directory under the log's path holds the log's last segment.
+    pub(super) fn is_in_place(&self) -> io::Result<bool> {
+        let last = self.with(|state| state.segments.find(u64::MAX).map(|(segment, _)| segment.first));
+        let files = self.disk.list(&self.path)?;
+        Ok(files.iter().any(|file| segment::first_of(&file.name).map(|first| first.0) == last))
+    }
+
     /// Quarantines a damage of a segment, once.
     pub(super) fn quarantine(&self, segment: Position, damage: Damage, file: &dyn DiskFile) {
         let range = Quarantined::new(segment, damage);
@@ -159,7 +166,7 @@ pub(super) fn report(log: &str, range: &Quarantined) {
     );
 }
 
-/// Whether `path` is a file of the disk that holds the log's directory.
+/// The file that is locked by the process that writes.
 pub(super) fn lock_path(directory: &Path) -> PathBuf {
     directory.join("lock")
 }

@@ -65,8 +65,8 @@ impl<T: Send + Sync + 'static> Log<T> {
         std::thread::Builder::new()
             .name(format!("wal-{name}"))
             .spawn(move || {
+                let _ended = Ended { queue: writer.queue(), ended: ended_sender };
                 writer.run();
-                drop(ended_sender);
             })
             .map_err(|source| LogError::Thread { log: name.to_owned(), source })?;
         Ok((Arc::new(Self { directory, queue, ring, synced, ended }), recovery))
@@ -188,6 +188,21 @@ impl<T: Send + Sync + 'static> Log<T> {
         if tokio::time::timeout(CLOSE_TIMEOUT, end).await.is_err() {
             tracing::error!(log = self.name(), "the log's last sync takes longer than 5 s: not waited for");
         }
+    }
+}
+
+/// Held by the writer's thread: when it ends, however it does, nobody waits for it any more.
+struct Ended<T> {
+    queue: Arc<Queue<T>>,
+    #[expect(dead_code, reason = "its end is the message")]
+    ended: watch::Sender<()>,
+}
+
+// === impl Ended ===
+
+impl<T> Drop for Ended<T> {
+    fn drop(&mut self) {
+        self.queue.abandon();
     }
 }
 

@@ -29,6 +29,7 @@ mod directory;
 pub mod disk;
 pub mod entry;
 pub mod frame;
+pub mod inspect;
 mod log;
 mod quarantine;
 mod queue;

@@ -91,6 +91,13 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 
+    /// There is no writer any more: whoever waits is told that the log is closed.
+    pub(super) fn abandon(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.frames.clear();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.inner.lock().frames.is_empty()
     }

@@ -91,7 +91,7 @@ impl LogReader {
                 }
             };
             match item {
-                Some(Item::Frame(head, body, _)) => {
+                Some(Item::Frame(head, body)) => {
                     if head.position < self.next {
                         continue;
                     }

@@ -204,7 +204,7 @@ pub(super) fn read_tail(file: &Arc<dyn DiskFile>, seed: u32, first: u64, bytes: 
     let mut found = Vec::new();
     while let Some(item) = scan.next()? {
         match item {
-            Item::Frame(head, ..) | Item::Mark(head) => synced = synced.max(head.synced),
+            Item::Frame(head, _) | Item::Mark(head) => synced = synced.max(head.synced),
             Item::Damage(damage) if damage.is_a_mark(bytes) => {}
             Item::Damage(damage) => found.push(damage),
         }

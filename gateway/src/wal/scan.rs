@@ -19,8 +19,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// What comes next in a segment.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// A frame with its body, and where it begins.
-    Frame(Head, Bytes, u64),
+    /// A frame with its body.
+    Frame(Head, Bytes),
     /// A mark.
     Mark(Head),
     /// Bytes that are no frame.
@@ -69,11 +69,6 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn new(file: Arc<dyn DiskFile>, seed: u32, first: u64, bounds: Bounds) -> Self {
         Self { file, seed, bounds, offset: FRAMES_AT, expected: first, ahead: BytesMut::new() }
-    }
-
-    /// Where the next frame should begin.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
     }
 
     /// The position of the next frame.
@@ -129,7 +124,7 @@ impl Scan {
             return Ok(Some(Item::Damage(Damage { bytes, positions, reason })));
         }
         self.expected += 1;
-        Ok(Some(Item::Frame(head, body, at)))
+        Ok(Some(Item::Frame(head, body)))
     }
 
     /// The head at the current offset, if there is one.

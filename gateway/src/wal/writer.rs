@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::budget::{Segment, limit};
-use super::directory::Directory;
+use super::directory::{Directory, lock_path};
 use super::disk::{DiskFile, write_full};
 use super::frame::{ALIGNMENT, HEAD_BYTES, Head, MARK_KIND, body_crc};
 use super::queue::{Pending, Queue, Work};
@@ -75,6 +75,11 @@ impl<T: Send + Sync + 'static> Writer<T> {
         let retry_at = Instant::now();
         let reason = Arc::from("nothing was tried");
         Self { directory, queue, ring, synced, lock, active, next, durable: next, retry_at, reason }
+    }
+
+    /// Where it takes its frames from.
+    pub(super) fn queue(&self) -> Arc<Queue<T>> {
+        Arc::clone(&self.queue)
     }
 
     /// Writes until the queue is closed and empty.
@@ -392,13 +397,16 @@ impl<T: Send + Sync + 'static> Writer<T> {
         }
     }
 
-    fn begin(&self) -> io::Result<Active> {
-        // In another directory under the same path an acknowledged frame would not be found again.
+    fn begin(&mut self) -> io::Result<Active> {
         if !self.lock.is_in_place()? {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the log's directory is not there, or not the one that was opened: bring it back, or restart",
-            ));
+            // In another directory under the same path an acknowledged frame would not be found again.
+            if !self.directory.is_in_place()? {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the log's directory is not there, or not the one that was opened: bring it back, or restart",
+                ));
+            }
+            self.lock = self.directory.disk.lock(&lock_path(&self.directory.path))?;
         }
         let header = Header {
             identity: self.directory.identity.clone(),

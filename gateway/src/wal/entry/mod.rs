@@ -97,6 +97,16 @@ impl Entry {
         }
     }
 
+    /// What frames of a kind are called; none for kinds of newer versions.
+    pub fn kind_name(kind: u8) -> Option<&'static str> {
+        match kind {
+            Self::REQUEST => Some("request"),
+            Self::CUTS => Some("cuts"),
+            Self::DONE => Some("done"),
+            _ => None,
+        }
+    }
+
     /// The frame's body in pieces. Rows that are not compressed are not copied. The definitions of a request's tables
     /// are durable when this returns; `compression` is for rows only.
     pub fn encode(

@@ -220,6 +220,20 @@ async fn another_directory_in_the_same_place_is_not_written() {
     assert_eq!(numbers(&read_all(&mut log.reader(Position(1)))), [1, 5]);
 }
 
+/// Somebody removed the lock file only: the log rolls on, under a new lock.
+#[tokio::test]
+async fn a_lock_file_that_was_removed_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::<()>::open(local(), dir.path(), "test", options()).unwrap();
+    std::fs::remove_file(dir.path().join("lock")).unwrap();
+    for number in 1..=100 {
+        append(&log, number).await;
+    }
+    assert!(log.status().segments > 2);
+    let error = Log::<()>::open(local(), dir.path(), "test", options()).unwrap_err();
+    assert!(matches!(error, LogError::InUse { .. }), "{error}");
+}
+
 #[test]
 fn a_disk_that_cannot_be_used_at_the_start_is_named() {
     let disk = disk();

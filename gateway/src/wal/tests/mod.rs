@@ -1,9 +1,11 @@
 //! The log on the real disk and on one that loses, tears and fails.
 
+mod corpus;
 mod crash;
 mod damage;
 mod definitions;
 mod faults;
+mod inspection;
 mod local;
 pub(super) mod simulated;
 mod space;

@@ -7,7 +7,8 @@
 //! | sync that fails | what was not synced stays visible and may be lost at a crash, whatever later syncs say |
 //! | creation, renaming, removal | seen at once; each survives a crash or does not, unless the directory was synced |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,84 +18,8 @@ use parking_lot::Mutex;
 
 use super::super::disk::Listed;
 use super::super::{Disk, DiskFile};
-
-/// A source of decisions; the same seed decides the same.
-#[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
-    }
-
-    /// A number below `end`, which is not 0.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-
-    fn one_in(&mut self, many: u64) -> bool {
-        self.below(many) == 0
-    }
-}
-
-/// What the disk does wrong.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Faults {
-    /// How many of the next writes fail.
-    pub(crate) writes: u32,
-    /// How many of the next syncs of files fail.
-    pub(crate) syncs: u32,
-    /// How many of the next syncs of directories fail.
-    pub(crate) directory_syncs: u32,
-    /// Writes write at most this many bytes.
-    pub(crate) short_writes: Option<usize>,
-    /// Bytes that all files may take.
-    pub(crate) capacity: Option<usize>,
-    /// Nothing can be changed.
-    pub(crate) read_only: bool,
-    /// No path leads anywhere; open files stay as they are.
-    pub(crate) hidden: bool,
-    /// After this many written bytes the machine stops: the write that reaches it is cut off, and nothing works after.
-    pub(crate) power: Option<usize>,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Truncate(usize),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Inode {
-    /// As programs see it.
-    content: Vec<u8>,
-    /// As it was at the last sync.
-    durable: Vec<u8>,
-    /// What happened since. Those that a failed sync has given up are durable by luck only.
-    changes: Vec<(Change, bool)>,
-}
-
-#[derive(Debug, Clone)]
-enum Naming {
-    Link(PathBuf, usize),
-    Unlink(PathBuf),
-    Rename(PathBuf, PathBuf),
-}
-
-#[derive(Debug, Clone, Default)]
-struct State {
-    inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    namings: Vec<Naming>,
-    directories: BTreeSet<PathBuf>,
-    faults: Faults,
-    locks: BTreeSet<usize>,
-    syncs: u64,
-}
+pub(crate) use state::{Chance, Faults};
+use state::{Change, Inode, Naming, State, apply, eio, survive};
 
 /// The disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -158,6 +83,15 @@ impl SimulatedDisk {
         inode.durable = inode.content.clone();
     }
 
+    /// Puts a file there, durably.
+    pub(crate) fn put(&self, path: &Path, content: &[u8]) {
+        let mut state = self.0.lock();
+        let inode = state.link(path).unwrap();
+        state.durable_names.insert(path.to_owned(), inode);
+        state.inodes[inode] =
+            Inode { content: content.to_vec(), durable: content.to_vec(), ..Inode::default() };
+    }
+
     /// The bytes of a file.
     pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.0.lock();
@@ -183,98 +117,6 @@ impl SimulatedDisk {
     fn file(&self, path: &Path, inode: usize) -> Arc<dyn DiskFile> {
         Arc::new(SimulatedFile { disk: self.clone(), path: path.to_owned(), inode, locks: false })
     }
-}
-
-impl State {
-    fn check_power(&self) -> io::Result<()> {
-        if self.faults.power == Some(0) { Err(eio()) } else { Ok(()) }
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        self.check_power()?;
-        let found = self.names.get(path).filter(|_| !self.faults.hidden);
-        found.copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn link(&mut self, path: &Path) -> io::Result<usize> {
-        let parent_is_there = path.parent().is_some_and(|parent| self.directories.contains(parent));
-        if self.faults.hidden || !parent_is_there {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.inodes.push(Inode::default());
-        let inode = self.inodes.len() - 1;
-        self.name(Naming::Link(path.to_owned(), inode));
-        Ok(inode)
-    }
-
-    fn name(&mut self, naming: Naming) {
-        apply(&mut self.names, naming.clone());
-        self.namings.push(naming);
-    }
-
-    fn used(&self) -> usize {
-        self.names.values().map(|&inode| self.inodes[inode].content.len()).sum()
-    }
-}
-
-/// Takes over a part of a change, or all, or nothing.
-fn survive(content: &mut Vec<u8>, change: Change, chance: &mut Chance) {
-    match change {
-        Change::Truncate(bytes) => {
-            if chance.one_in(2) {
-                content.resize(bytes, 0);
-            }
-        }
-        Change::Write(at, bytes) => {
-            let end = at + bytes.len();
-            let parts: Vec<bool> = match chance.below(4) {
-                0 => vec![false; bytes.len()],
-                1 => vec![true; bytes.len()],
-                2 => {
-                    let torn = usize::try_from(chance.below(bytes.len() as u64 + 1)).unwrap();
-                    (0..bytes.len()).map(|byte| byte < torn).collect()
-                }
-                // Pieces of a random size, each there or not.
-                _ => {
-                    let piece = usize::try_from(1 + chance.below(64)).unwrap();
-                    let kept: Vec<bool> = (0..=bytes.len() / piece).map(|_| chance.one_in(2)).collect();
-                    (0..bytes.len()).map(|byte| kept[byte / piece]).collect()
-                }
-            };
-            // The file may have its new length without the bytes.
-            let longer = chance.one_in(2);
-            let last = parts.iter().rposition(|&kept| kept).map_or(0, |last| at + last + 1);
-            let length = if longer { end } else { last };
-            if content.len() < length {
-                content.resize(length, 0);
-            }
-            for (offset, kept) in parts.into_iter().enumerate() {
-                if kept {
-                    content[at + offset] = bytes[offset];
-                }
-            }
-        }
-    }
-}
-
-fn apply(names: &mut BTreeMap<PathBuf, usize>, naming: Naming) {
-    match naming {
-        Naming::Link(path, inode) => {
-            names.insert(path, inode);
-        }
-        Naming::Unlink(path) => {
-            names.remove(&path);
-        }
-        Naming::Rename(from, to) => {
-            if let Some(inode) = names.remove(&from) {
-                names.insert(to, inode);
-            }
-        }
-    }
-}
-
-fn eio() -> io::Error {
-    io::Error::other("input/output error")
 }
 
 impl Disk for SimulatedDisk {

@@ -3,6 +3,7 @@
 mod configuration;
 mod serving;
 mod stores;
+mod wal;
 
 use std::process::{Command, Output};
 
