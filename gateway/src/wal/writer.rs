@@ -44,6 +44,8 @@ pub(super) struct Writer<T> {
     next: u64,
     /// The first position that is not durable.
     durable: u64,
+    /// Since when frames that nobody waits for have been waiting for a sync.
+    lazy_since: Option<Instant>,
     /// When a new segment may be tried after a failure.
     retry_at: Instant,
     /// The last failure, for those who waited then.
@@ -72,9 +74,19 @@ impl<T: Send + Sync + 'static> Writer<T> {
             (first, state.durable_bytes, state.durable_end)
         });
         let active = Some(Active { file, first, bytes });
-        let retry_at = Instant::now();
-        let reason = Arc::from("nothing was tried");
-        Self { directory, queue, ring, synced, lock, active, next, durable: next, retry_at, reason }
+        Self {
+            directory,
+            queue,
+            ring,
+            synced,
+            lock,
+            active,
+            next,
+            durable: next,
+            lazy_since: None,
+            retry_at: Instant::now(),
+            reason: Arc::from("nothing was tried"),
+        }
     }
 
     /// Where it takes its frames from.
@@ -162,7 +174,9 @@ impl<T: Send + Sync + 'static> Writer<T> {
         if !self.write(&admitted) {
             return self.fail(admitted);
         }
-        if admitted.iter().all(|frame| frame.reply.is_none()) {
+        let now = Instant::now();
+        let lazy_since = *self.lazy_since.get_or_insert(now);
+        if admitted.iter().all(|frame| frame.reply.is_none()) && now < lazy_since + LAZY_SYNC {
             return;
         }
         self.keep_recent(&mut admitted);
@@ -267,6 +281,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             }
         };
         self.durable = self.next;
+        self.lazy_since = None;
         self.directory.with(|state| {
             state.durable_end = self.durable;
             state.durable_bytes = active.bytes;
@@ -351,6 +366,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             drop(active.file.truncate(durable_bytes));
         }
         self.next = self.durable;
+        self.lazy_since = None;
         self.ring.lock().forget_from(Position(self.durable));
         self.retry_at = Instant::now();
         self.heal();
@@ -371,21 +387,19 @@ impl<T: Send + Sync + 'static> Writer<T> {
         }
         match self.begin() {
             Ok(active) => {
-                self.directory.with(|state| {
-                    state.segments.push(Segment {
-                        first: active.first,
-                        bytes: active.bytes,
-                        written_at: Instant::now(),
-                    });
+                let written_at = Instant::now();
+                let healed = self.directory.with(|state| {
+                    state.segments.push(Segment { first: active.first, bytes: active.bytes, written_at });
                     state.durable_bytes = active.bytes;
-                    if state.health.unwritable.take().is_some() {
-                        tracing::info!(
-                            log = self.directory.log(),
-                            segment = active.first,
-                            "the log can be written again"
-                        );
-                    }
+                    state.health.unwritable.take().is_some()
                 });
+                if healed {
+                    tracing::info!(
+                        log = self.directory.log(),
+                        segment = active.first,
+                        "the log can be written again"
+                    );
+                }
                 self.active = Some(active);
                 true
             }

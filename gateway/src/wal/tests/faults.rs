@@ -198,6 +198,22 @@ async fn lazy_frames_are_durable_in_order_or_gone() {
     assert_eq!(numbers(&read_all(&mut log.reader(Position(1)))), [1, 2, 3, 4, 7, 8, 9]);
 }
 
+/// Progress notes keep coming, so that the log is never idle, and nobody waits for any of them.
+#[tokio::test]
+async fn lazy_frames_need_no_pause_to_become_durable() {
+    let disk = disk();
+    let log = open(&disk);
+    let started = std::time::Instant::now();
+    let mut count = 0;
+    while log.synced() == Position(0) {
+        assert!(started.elapsed() < Duration::from_secs(10), "{count} notes and no sync");
+        log.append_lazily(2, body(count, 10));
+        count += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(count > 1 && log.status().syncs == 1, "one sync for many: {count}");
+}
+
 /// The directory is replaced by an empty one: writing there would hide what was acknowledged.
 #[tokio::test]
 async fn another_directory_in_the_same_place_is_not_written() {

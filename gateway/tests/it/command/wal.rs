@@ -67,6 +67,7 @@ fn rows(count: u32) -> TableBatch {
     for row in 0..count {
         builder.set_time(table.time_column().unwrap(), NOW).unwrap();
         builder.set_text(table.column_index("message").unwrap(), &format!("message {row}")).unwrap();
+        builder.set_int(table.column_index("severity_number").unwrap(), 9).unwrap();
         builder.end_row().unwrap();
     }
     builder.finish().unwrap().unwrap()
