@@ -108,6 +108,8 @@ impl Delivery {
                     store: Arc::clone(&lane.store),
                     queue: Arc::clone(queue),
                     dead_letters: Arc::clone(&dead_letters),
+                    cuts: worker::CutNumbers::default(),
+                    letters: worker::CutNumbers::default(),
                     metrics: Arc::clone(metrics),
                 };
                 workers.push(tokio::spawn(worker.run(stop.clone())));

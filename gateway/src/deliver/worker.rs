@@ -2,6 +2,7 @@
 //! and halves what the store refuses until the row at fault stands alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::BackoffBuilder as _;
@@ -24,6 +25,24 @@ pub(super) struct Worker {
     /// a dead letter of their own.
     pub(super) dead_letters: Arc<dyn Store>,
     pub(super) metrics: Arc<Metrics>,
+    /// Names this worker's cuts in its store, and those of its dead letters in theirs.
+    pub(super) cuts: CutNumbers,
+    pub(super) letters: CutNumbers,
+}
+
+/// The numbers of the cuts of one worker: a log of its own that lives as long as the process.
+#[derive(Debug)]
+pub(super) struct CutNumbers {
+    log: u64,
+    last: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl Default for CutNumbers {
+    fn default() -> Self {
+        let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+        Self { log: random >> 1, last: AtomicU64::new(0), committed: AtomicU64::new(0) }
+    }
 }
 
 impl Worker {
@@ -104,7 +123,7 @@ impl Worker {
             if Instant::now() >= deadline {
                 return Err(DeliveryError::TimedOut);
             }
-            match self.write_cut(&self.store, &piece, deadline).await {
+            match self.write_cut(&self.store, &self.cuts, &piece, deadline).await {
                 Ok(()) => {}
                 Err(error) if error.next() == NextStep::Split && piece.len() > 1 => {
                     let half = piece.len() / 2;
@@ -132,17 +151,28 @@ impl Worker {
     ) -> Result<(), DeliveryError> {
         let letter = dead_letters::of_row(row, record)
             .map_err(|error| DeliveryError::DeadLetter(error.to_string()))?;
-        self.write_cut(&self.dead_letters, &letter, deadline).await.map_err(DeliveryError::Store)
+        self.write_cut(&self.dead_letters, &self.letters, &letter, deadline)
+            .await
+            .map_err(DeliveryError::Store)
     }
 
     /// One cut, sent again after errors that may pass, until `deadline`.
     async fn write_cut(
         &self,
         store: &Arc<dyn Store>,
+        numbers: &CutNumbers,
         batch: &TableBatch,
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        let cut = Cut { id: uuid::Uuid::now_v7(), batch: batch.clone() };
+        let mut cut = Cut {
+            log: numbers.log,
+            lane: 0,
+            number: numbers.last.fetch_add(1, Ordering::Relaxed) + 1,
+            epoch: 0,
+            previous: numbers.committed.load(Ordering::Relaxed),
+            fresh: true,
+            batch: batch.clone(),
+        };
         let mut waits = backon::ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(20))
             .with_max_delay(Duration::from_secs(1))
@@ -153,9 +183,20 @@ impl Worker {
             let started = Instant::now();
             let outcome = store.write(&cut).await;
             self.metrics.cut(batch.table(), batch.len(), started.elapsed(), outcome.is_ok());
-            let Err(error) = outcome else { return Ok(()) };
+            let Err(error) = outcome else {
+                numbers.committed.store(cut.number, Ordering::Relaxed);
+                return Ok(());
+            };
+            cut.fresh = false;
+            match error {
+                StoreError::Lost { .. } => (cut.epoch, cut.fresh) = (cut.epoch + 1, true),
+                // What was lost was acknowledged before there was a log to feed it from again.
+                StoreError::Regressed { lane_at, .. } => cut.previous = lane_at,
+                _ => {}
+            }
             let wait = waits.next().unwrap_or(Duration::from_secs(1));
-            if error.next() != NextStep::Retry || Instant::now() + wait >= deadline {
+            let gives_up = matches!(error.next(), NextStep::Split | NextStep::GiveBack);
+            if gives_up || Instant::now() + wait >= deadline {
                 return Err(error);
             }
             tracing::warn!(table = %batch.table().name(), rows = batch.len(), %error, ?wait, "cut not written, will retry");

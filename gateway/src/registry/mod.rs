@@ -20,5 +20,5 @@ pub use column::{ColumnDef, ColumnType};
 pub use identifier::{Identifier, IdentifierError};
 pub use service::{RegisterError, Registered, Registry};
 pub use snapshot::{Snapshot, SnapshotCell};
-pub use table::{AcceptedWindow, StoreKind, TableDef, TableError, TableKind, TableSpec};
+pub use table::{AcceptedWindow, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec};
 pub use tenant::Tenant;

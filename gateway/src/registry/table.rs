@@ -17,6 +17,10 @@ use super::tenant::Tenant;
 /// Most columns of one table: Postgres ends at 1,600, and a record that wide belongs in labels.
 pub const MAX_COLUMNS: usize = 500;
 
+/// Columns that Tidewell adds to tables in ClickHouse: the log and the cut that a row came with. Reserved in both
+/// stores, because rows move from one to the other.
+pub const PROVENANCE_COLUMNS: [&str; 2] = ["tidewell_log", "tidewell_cut"];
+
 /// The store that holds a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -230,6 +234,12 @@ fn check_columns(spec: &TableSpec) -> Result<(), TableError> {
             _ => None,
         };
         for name in std::iter::once(column.name.to_string()).chain(companion) {
+            if PROVENANCE_COLUMNS.contains(&name.as_str()) {
+                return Err(TableError::new(
+                    format!("columns[{index}].name"),
+                    format!("the name {name:?} is reserved for where a row came from: choose another name"),
+                ));
+            }
             if !names.insert(name.clone()) {
                 return Err(TableError::new(
                     format!("columns[{index}].name"),

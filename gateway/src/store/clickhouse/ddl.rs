@@ -11,8 +11,11 @@
 //! An attributes column becomes a `Map` of the values' texts, a sparse `NAME_types` map that holds the type
 //! of every value that is not a string, and the aliases `NAME.k` and `NAME.v` for readers who expect
 //! `Nested(k String, v String)`.
+//!
+//! Every table ends with the columns `tidewell_log` and `tidewell_cut`: which cut of which log a row came with. They are
+//! none of the definition's columns; a minmax index finds the rows of a cut.
 
-use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
+use crate::registry::{ColumnDef, ColumnType, PROVENANCE_COLUMNS, TableDef, TableKind};
 
 /// Settings of every table: retries are recognised for this many inserts back, a committed insert survives a
 /// power loss, and parts leave as a whole.
@@ -22,6 +25,9 @@ const SETTINGS: [(&str, &str); 4] = [
     ("fsync_part_directory", "1"),
     ("ttl_only_drop_parts", "1"),
 ];
+
+/// The index that finds the rows of a cut.
+pub(super) const CUT_INDEX: &str = "tidewell_cut_minmax";
 
 /// Records that are no older than this are never from before 1970.
 const FIFTY_YEARS_SECONDS: u64 = 50 * 365 * 86_400;
@@ -52,7 +58,7 @@ impl ClickHouseColumn {
     }
 }
 
-/// The columns of a table in ClickHouse, companions and aliases included.
+/// The columns of a table in ClickHouse, with companions, aliases and, at the end, those that name a row's cut.
 pub(super) fn columns(table: &TableDef) -> Vec<ClickHouseColumn> {
     let mut columns: Vec<ClickHouseColumn> = table.columns().iter().flat_map(stored_columns).collect();
     for column in table.columns().iter().filter(|column| column.kind == ColumnType::Attributes) {
@@ -65,6 +71,10 @@ pub(super) fn columns(table: &TableDef) -> Vec<ClickHouseColumn> {
             format!("mapValues(`{name}`)"),
         ));
     }
+    columns.extend(
+        PROVENANCE_COLUMNS
+            .map(|name| ClickHouseColumn::stored(name.to_owned(), "UInt64".to_owned(), "Delta(8), ZSTD(1)")),
+    );
     columns
 }
 
@@ -134,6 +144,16 @@ pub(super) fn add_column(table: &TableDef, column: &ClickHouseColumn) -> String 
     format!("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS {}", table.name(), column.definition())
 }
 
+/// The statement that gives an existing table the index of its cuts.
+pub(super) fn add_cut_index(table: &TableDef) -> String {
+    format!("ALTER TABLE `{}` ADD {}", table.name(), cut_index("INDEX IF NOT EXISTS"))
+}
+
+fn cut_index(add: &str) -> String {
+    let [_, cut] = PROVENANCE_COLUMNS;
+    format!("{add} `{CUT_INDEX}` `{cut}` TYPE minmax GRANULARITY 1")
+}
+
 /// Engine, partition clause and sort key.
 fn layout(table: &TableDef) -> (&'static str, String, String) {
     if table.is_keyed() {
@@ -159,6 +179,7 @@ fn indexes(table: &TableDef) -> Vec<String> {
     if has_text(table, "trace_id") {
         indexes.push("INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1".to_owned());
     }
+    indexes.push(cut_index("INDEX"));
     indexes
 }
 

@@ -7,7 +7,7 @@ use clickhouse::error::Error;
 
 use crate::store::StoreError;
 
-const STORE: &str = "clickhouse";
+pub(super) const STORE: &str = "clickhouse";
 
 /// Codes of `src/Common/ErrorCodes.cpp` that mean "not now": the same request may succeed later.
 const BUSY: [u32; 18] = [

@@ -1,37 +1,34 @@
 //! ClickHouse: logs and every table registered with `"store": "clickhouse"`.
 //!
-//! A cut is one INSERT of one Arrow batch with the cut's id as its deduplication token: a retry after an
-//! unknown outcome carries the same token and the same bytes, and the server drops what it has already.
+//! A cut is one INSERT of one Arrow batch with a deduplication token, and every row carries the cut's number: a retry
+//! after an unknown outcome carries the same token and the same bytes, and the rows are counted before any answer but
+//! the first is believed ([`protocol`]).
 
 mod arrow_stream;
 mod client;
 mod ddl;
 mod error;
+mod protocol;
 mod read;
 mod server;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use clickhouse::{Client, Row};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use self::error::{code, data_error, from_clickhouse, schema_error};
+use self::error::{from_clickhouse, schema_error};
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
 use crate::config::{ClickHouseConfig, Compression};
 use crate::registry::{Identifier, StoreKind, TableDef};
-
-/// The body goes out in pieces of this size, each compressed for itself.
-const PIECE_BYTES: usize = 1024 * 1024;
-/// `UNKNOWN_SETTING`: the server is not the one that was asked what it knows.
-const UNKNOWN_SETTING: u32 = 115;
 
 /// The store in ClickHouse.
 #[derive(Debug)]
@@ -128,6 +125,11 @@ impl ClickHouse {
         Ok(server)
     }
 
+    /// The next use asks the server again what it is.
+    fn forget_server(&self) {
+        *self.server.lock() = None;
+    }
+
     /// Gives an existing table the settings that it lacks; without the deduplication window a token means
     /// nothing.
     async fn add_settings(&self, table: &TableDef) -> Result<(), StoreError> {
@@ -160,41 +162,6 @@ impl ClickHouse {
         let rows = self.in_time(query.fetch_all::<ColumnRow>()).await?;
         Ok(rows.into_iter().map(|row| (row.name, row.kind)).collect())
     }
-
-    async fn insert(&self, cut: &Cut, server: &Server) -> Result<(), StoreError> {
-        let table = cut.batch.table();
-        let body = arrow_stream::to_stream(&cut.batch)
-            .map_err(|error| data_error(format!("the rows of {}: {error}", table.name())))?;
-        let mut insert = self
-            .client
-            .0
-            .insert_formatted_with(format!(
-                "INSERT INTO `{}` ({}) FORMAT ArrowStream",
-                table.name(),
-                arrow_stream::insert_columns(table)
-            ))
-            .with_setting("insert_deduplication_token", cut.id.to_string())
-            .with_timeouts(Some(self.timeout), Some(self.timeout));
-        for (name, value) in &server.settings {
-            insert = insert.with_setting(*name, *value);
-        }
-        let mut body = Bytes::from(body);
-        while !body.is_empty() {
-            let piece = body.split_to(body.len().min(PIECE_BYTES));
-            let sent = if self.compressed {
-                let piece =
-                    clickhouse::insert_formatted::CompressedData::new(&piece, clickhouse::Compression::Lz4);
-                match piece {
-                    Ok(piece) => insert.send_compressed(piece).await,
-                    Err(error) => Err(error),
-                }
-            } else {
-                insert.send(piece).await
-            };
-            sent.map_err(|error| from_clickhouse(&error))?;
-        }
-        insert.end().await.map_err(|error| from_clickhouse(&error))
-    }
 }
 
 #[async_trait]
@@ -226,18 +193,13 @@ impl Store for ClickHouse {
                 }
             }
         }
+        self.execute(&ddl::add_cut_index(table)).await?;
         self.add_settings(table).await
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
         let server = self.server().await?;
-        let written = self.insert(cut, &server).await;
-        if let Err(error) = &written
-            && code(&error.to_string()) == Some(UNKNOWN_SETTING)
-        {
-            *self.server.lock() = None;
-        }
-        written
+        write::write(self, cut, &server).await
     }
 
     async fn read(&self, query: ReadQuery) -> Result<RowStream, StoreError> {

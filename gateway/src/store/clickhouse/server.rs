@@ -32,6 +32,15 @@ pub(super) const PINNED: [(&str, &str); 12] = [
     ("input_format_null_as_default", "0"),
 ];
 
+/// Settings of a count of a cut's rows: of what is committed now, wherever the answer comes from, and of all of it or an
+/// error.
+const COUNTING: [(&str, &str); 4] = [
+    ("select_sequential_consistency", "1"),
+    ("use_query_cache", "0"),
+    ("timeout_overflow_mode", "throw"),
+    ("read_overflow_mode", "throw"),
+];
+
 /// Settings that no version lists among its settings, though each takes them in the URL.
 pub(super) const UNLISTED: [&str; 1] = ["wait_end_of_query"];
 
@@ -42,6 +51,8 @@ pub(super) struct Server {
     pub(super) version: String,
     /// The pinned settings that it knows.
     pub(super) settings: Vec<(&'static str, &'static str)>,
+    /// Of the settings of a count, those that it knows.
+    pub(super) count_settings: Vec<(&'static str, &'static str)>,
 }
 
 #[derive(Debug, Row, Deserialize)]
@@ -60,7 +71,7 @@ impl Server {
                 OLDEST.0, OLDEST.1
             )));
         }
-        let names: Vec<&str> = PINNED.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = PINNED.iter().chain(&COUNTING).map(|(name, _)| *name).collect();
         let known: HashSet<String> = client
             .query("SELECT name FROM system.settings WHERE name IN ?")
             .bind(names)
@@ -70,7 +81,8 @@ impl Server {
             .into_iter()
             .map(|row| row.name)
             .collect();
-        Ok(Self { version, settings: pinned(&known) })
+        let count_settings = COUNTING.into_iter().filter(|(name, _)| known.contains(*name)).collect();
+        Ok(Self { version, settings: pinned(&known), count_settings })
     }
 }
 

@@ -8,7 +8,7 @@ use tidewell_gateway::registry::{TableBatch, TableDef, ValueType};
 use tidewell_gateway::store::clickhouse::ClickHouse;
 use tidewell_gateway::store::{Cut, NextStep, Store as _, StoreError};
 
-use super::sample::{self, Sample};
+use super::sample::{self, Sample, cut};
 use crate::harness::database::Databases;
 
 /// Everything as text, so that no reader of numbers stands between the store and the comparison.
@@ -32,10 +32,6 @@ async fn store_with(databases: &Databases, compression: Compression) -> ClickHou
     let store = ClickHouse::new(&config).unwrap();
     store.create_database().await.unwrap();
     store
-}
-
-fn cut(batch: TableBatch) -> Cut {
-    Cut { id: uuid::Uuid::now_v7(), batch }
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -133,6 +129,8 @@ async fn a_cut_is_one_part_and_is_stored_once() {
     let first = cut(large.clone());
     store.write(&first).await.unwrap();
     assert_eq!(parts(&databases, "once").await, "1\t1200000");
+    let again = Cut { fresh: false, ..first.clone() };
+    store.write(&again).await.unwrap();
     store.write(&first).await.unwrap();
     assert_eq!(databases.clickhouse("SELECT count() FROM once").await, "1200000");
     store.write(&cut(large)).await.unwrap();

@@ -1,0 +1,1 @@
+//! The protocol against a model of the server.
