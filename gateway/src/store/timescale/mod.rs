@@ -11,6 +11,7 @@ mod abandoned;
 mod claims;
 mod copy;
 mod ddl;
+pub(crate) mod durability;
 mod encode;
 mod error;
 mod keyed;
