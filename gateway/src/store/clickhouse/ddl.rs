@@ -121,7 +121,7 @@ pub(super) fn create(table: &TableDef) -> String {
          SETTINGS {}",
         table.name(),
         lines.join(",\n    "),
-        settings(SETTINGS)
+        table_settings()
     )
 }
 
@@ -131,11 +131,16 @@ fn settings(settings: impl IntoIterator<Item = (&'static str, &'static str)>) ->
     settings.join(", ")
 }
 
+/// The settings of every table, as DDL writes them.
+pub(super) fn table_settings() -> String {
+    settings(SETTINGS)
+}
+
 /// The statement that gives an existing table the settings that its engine clause does not name. A value that
 /// somebody chose stays.
 pub(super) fn add_settings(table: &TableDef, engine: &str) -> Option<String> {
     let missing: Vec<_> = SETTINGS.into_iter().filter(|(name, _)| !engine.contains(name)).collect();
-    (engine.contains("MergeTree") && !missing.is_empty())
+    (!missing.is_empty())
         .then(|| format!("ALTER TABLE `{}` MODIFY SETTING {}", table.name(), settings(missing)))
 }
 

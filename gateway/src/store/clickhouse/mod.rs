@@ -8,21 +8,21 @@ mod arrow_stream;
 mod client;
 mod ddl;
 mod error;
+mod prepare;
+mod probe;
 mod protocol;
 mod read;
 mod server;
 mod write;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clickhouse::{Client, Row};
+use clickhouse::Client;
 use parking_lot::Mutex;
-use serde::Deserialize;
 
-use self::error::{from_clickhouse, schema_error};
+use self::error::from_clickhouse;
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
@@ -41,6 +41,10 @@ pub struct ClickHouse {
     compressed: bool,
     timeout: Duration,
     server: Mutex<Option<Arc<Server>>>,
+    /// Held by whoever asks the server what it is.
+    asking: tokio::sync::Mutex<()>,
+    /// The version that passed the probe last.
+    tried: Mutex<Option<String>>,
 }
 
 /// A client that can stand in a `Debug` struct: the client's own form would show the password.
@@ -60,6 +64,8 @@ impl ClickHouse {
             compressed: config.compression != Compression::None,
             timeout: Duration::from_millis(config.statement_timeout_ms.max(1)),
             server: Mutex::new(None),
+            asking: tokio::sync::Mutex::default(),
+            tried: Mutex::new(None),
         })
     }
 
@@ -112,15 +118,29 @@ impl ClickHouse {
         }
     }
 
+    /// The server, asked what it is and tried out if that was not done yet. An error with the way out when rows cannot be
+    /// stored in it exactly once.
+    pub async fn look_at_server(&self) -> Result<(), StoreError> {
+        self.server().await.map(drop)
+    }
+
     async fn server(&self) -> Result<Arc<Server>, StoreError> {
-        let known = self.server.lock().clone();
-        if let Some(server) = known {
+        if let Some(server) = self.server.lock().clone() {
             return Ok(server);
         }
-        let probe = tokio::time::timeout(self.timeout, Server::probe(&self.outside.0)).await;
+        // One writer asks, the others wait for what it finds.
+        let _asking = self.asking.lock().await;
+        if let Some(server) = self.server.lock().clone() {
+            return Ok(server);
+        }
+        let asked = tokio::time::timeout(self.timeout, Server::ask(&self.outside.0)).await;
         let server =
-            Arc::new(probe.unwrap_or_else(|_| Err(from_clickhouse(&clickhouse::error::Error::TimedOut)))?);
-        tracing::debug!(version = %server.version, settings = server.settings.len(), "clickhouse asked");
+            Arc::new(asked.unwrap_or_else(|_| Err(from_clickhouse(&clickhouse::error::Error::TimedOut)))?);
+        if self.tried.lock().as_ref() != Some(&server.version) {
+            probe::probe(self, &server).await?;
+            tracing::debug!(version = %server.version, settings = server.settings.len(), "clickhouse tried out");
+            *self.tried.lock() = Some(server.version.clone());
+        }
         *self.server.lock() = Some(Arc::clone(&server));
         Ok(server)
     }
@@ -128,39 +148,6 @@ impl ClickHouse {
     /// The next use asks the server again what it is.
     fn forget_server(&self) {
         *self.server.lock() = None;
-    }
-
-    /// Gives an existing table the settings that it lacks; without the deduplication window a token means
-    /// nothing.
-    async fn add_settings(&self, table: &TableDef) -> Result<(), StoreError> {
-        let query = self
-            .outside
-            .0
-            .query("SELECT engine_full FROM system.tables WHERE database = ? AND name = ?")
-            .bind(self.database.as_str())
-            .bind(table.name().as_str());
-        let engine: String = self.in_time(query.fetch_one()).await?;
-        match ddl::add_settings(table, &engine) {
-            Some(statement) => self.execute(&statement).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Names and types of the table's columns; empty when there is no such table.
-    async fn existing_columns(&self, table: &TableDef) -> Result<HashMap<String, String>, StoreError> {
-        #[derive(Row, Deserialize)]
-        struct ColumnRow {
-            name: String,
-            kind: String,
-        }
-        let query = self
-            .outside
-            .0
-            .query("SELECT name, type AS kind FROM system.columns WHERE database = ? AND table = ?")
-            .bind(self.database.as_str())
-            .bind(table.name().as_str());
-        let rows = self.in_time(query.fetch_all::<ColumnRow>()).await?;
-        Ok(rows.into_iter().map(|row| (row.name, row.kind)).collect())
     }
 }
 
@@ -175,26 +162,7 @@ impl Store for ClickHouse {
     }
 
     async fn prepare(&self, table: &TableDef) -> Result<(), StoreError> {
-        let existing = self.existing_columns(table).await?;
-        if existing.is_empty() {
-            return self.execute(&ddl::create(table)).await;
-        }
-        for column in ddl::columns(table) {
-            match existing.get(&column.name) {
-                None => self.execute(&ddl::add_column(table, &column)).await?,
-                Some(kind) if *kind == column.kind => {}
-                Some(kind) => {
-                    return Err(schema_error(format!(
-                        "column {:?} of table {:?} is {kind} instead of {}: rename one of them",
-                        column.name,
-                        table.name(),
-                        column.kind
-                    )));
-                }
-            }
-        }
-        self.execute(&ddl::add_cut_index(table)).await?;
-        self.add_settings(table).await
+        prepare::prepare(self, table).await
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {

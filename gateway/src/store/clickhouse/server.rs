@@ -1,5 +1,5 @@
-//! What the server at the other end can do: asked once, before the first insert, and again when an answer
-//! shows that it was replaced.
+//! What the server at the other end can do: asked once, before the first insert, and again when an answer, or the lack of
+//! one, shows that it may have been replaced.
 
 use std::collections::HashSet;
 
@@ -62,7 +62,7 @@ struct SettingRow {
 
 impl Server {
     /// Asks the server; an error when it is older than we support.
-    pub(super) async fn probe(client: &Client) -> Result<Self, StoreError> {
+    pub(super) async fn ask(client: &Client) -> Result<Self, StoreError> {
         let version: String =
             client.query("SELECT version()").fetch_one().await.map_err(|error| from_clickhouse(&error))?;
         if number(&version).is_none_or(|number| number < OLDEST) {

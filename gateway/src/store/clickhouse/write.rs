@@ -96,10 +96,12 @@ fn visible(cut: &Cut, rows: u64) -> Rows {
 
 async fn insert(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
     let inserted = send(store, cut, server).await;
-    if let Err(error) = &inserted
-        && code(&error.to_string()) == Some(UNKNOWN_SETTING)
-    {
-        store.forget_server();
+    if let Err(error) = &inserted {
+        let may_be_another = matches!(error, StoreError::Unavailable { .. })
+            || code(&error.to_string()) == Some(UNKNOWN_SETTING);
+        if may_be_another {
+            store.forget_server();
+        }
     }
     inserted
 }

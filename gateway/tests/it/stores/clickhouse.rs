@@ -242,6 +242,18 @@ async fn errors_say_what_to_do_next() {
     assert!(down.ping().await.is_err());
 }
 
+/// Scenario: the first write to a server, which tries it out, and a scratch table that an interrupted try left behind.
+/// Guarantees: the server passes, and no scratch table stays, but for a young one that may still be in use.
+#[tokio::test]
+async fn a_server_is_tried_out_before_the_first_write_and_nothing_stays_of_it() {
+    let databases = Databases::empty().await;
+    let store = store(&databases).await;
+    let young = "CREATE TABLE tidewell_probe_young (n UInt8) ENGINE = MergeTree ORDER BY n";
+    databases.clickhouse(young).await;
+    store.look_at_server().await.unwrap();
+    assert_eq!(databases.clickhouse("SHOW TABLES").await, "tidewell_probe_young");
+}
+
 /// Scenario: two rows with one key in a table with a key.
 /// Guarantees: after merging, the later one is there.
 #[tokio::test]
