@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub(crate) mod clickhouse_proxy;
 pub(crate) mod database;
 pub(crate) mod gateway;
 pub(crate) mod proxy;

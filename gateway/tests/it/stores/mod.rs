@@ -1,6 +1,7 @@
 //! Both stores: migrations, tables, rows in and out.
 
 mod clickhouse;
+mod clickhouse_faults;
 mod migrations;
 mod roles;
 mod sample;
