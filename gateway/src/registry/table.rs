@@ -346,6 +346,21 @@ mod tests {
     }
 
     #[test]
+    fn where_a_row_came_from_is_no_column_of_a_caller() {
+        for (name, kind) in [("tidewell_log", "bigint"), ("tidewell_cut", "text")] {
+            let column = format!(r#"{{"name":"{name}","type":"{kind}"}}"#);
+            for store in ["timescale", "clickhouse"] {
+                let json = format!(
+                    r#"{{"table_name":"t","store":"{store}","columns":[{{"name":"time","type":"timestamp"}},{column}]}}"#
+                );
+                let refused = table(&json).unwrap_err();
+                assert_eq!(refused.field, "columns[1].name");
+                assert!(refused.reason.contains(name) && refused.reason.contains("reserved"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
     fn each_mistake_is_named_with_its_place() {
         let mistakes = [
             (r#"{"table_name":"t","columns":[]}"#, "columns"),

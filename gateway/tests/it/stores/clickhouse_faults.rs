@@ -179,6 +179,40 @@ async fn a_cut_that_is_there_in_part_is_named() {
     assert_eq!(setup.stored().await, "9\t9");
 }
 
+/// Scenario: a row of a table with a key, whose answer gets lost, is replaced by a later one, which the server forgets.
+/// Guarantees: both are stored; the later one stays.
+#[tokio::test]
+async fn a_keyed_row_is_neither_lost_nor_replaced_by_an_older_one() {
+    let setup = Setup::new().await;
+    let spec = serde_json::json!({
+        "table_name": "keyed", "store": "clickhouse", "key": ["k"],
+        "columns": [{"name": "k", "type": "text", "nullable": false}, {"name": "v", "type": "bigint"}],
+    });
+    let table = TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1).unwrap();
+    let table = Arc::new(table);
+    setup.store.prepare(&table).await.unwrap();
+    let row = |value| {
+        let mut rows = sample::builder(&table);
+        // The first row of the two is replaced before it is written.
+        for value in [0, value] {
+            rows.set_text(0, "a").unwrap();
+            rows.set_int(1, value).unwrap();
+            rows.end_row().unwrap();
+        }
+        cut(rows.finish().unwrap().unwrap())
+    };
+    setup.proxy.plan([Fault::LoseAnswer]);
+    assert_eq!(setup.deliver(row(1)).await, 0);
+    let mut later = row(2);
+    setup.store.write(&later).await.unwrap();
+    let forget =
+        format!("ALTER TABLE keyed DELETE WHERE tidewell_log = {} SETTINGS mutations_sync = 1", later.log);
+    setup.databases.clickhouse(&forget).await;
+    later.fresh = false;
+    assert_eq!(setup.deliver(later).await, 1);
+    assert_eq!(setup.databases.clickhouse("SELECT k, v FROM keyed FINAL").await, "a\t2");
+}
+
 /// Scenario: forty cuts from four lanes at once, each INSERT with the next fault of a fixed disorder.
 /// Guarantees: every row is there once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
