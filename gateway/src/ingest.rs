@@ -10,6 +10,8 @@
 //! Guaranteed: a [`Receipt`] is returned only after every accepted row has been committed by its store and every
 //! rejected record is in `dead_letters`; a [`Rejection`] of a decoded request can be answered by sending it again.
 
+mod options;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,8 +24,10 @@ use crate::observe::Metrics;
 use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
 use crate::rejection::Rejection;
 
-/// The header and metadata key by which callers ask for, and answers name, the level of acknowledgement.
-pub const ACK_HEADER: &str = "tidewell-ack";
+pub use options::{
+    ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
+    RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
+};
 
 /// Most errors that a receipt lists one by one.
 pub const MAX_LISTED_ERRORS: usize = 100;
@@ -66,22 +70,6 @@ impl Protocol {
     }
 }
 
-/// What an acknowledgement means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AckLevel {
-    /// The store has committed the rows.
-    Stored,
-}
-
-impl AckLevel {
-    /// The level's name in headers and bodies.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-        }
-    }
-}
-
 /// Who sends, and how.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -113,6 +101,9 @@ pub struct Receipt {
     pub ack: AckLevel,
     /// What was stored otherwise than sent, or in spite of a doubt.
     pub warnings: Vec<String>,
+    /// Whether the request was recognised as a repetition: the rest is what its first answer said, and nothing was
+    /// stored again.
+    pub suppressed: bool,
 }
 
 /// One refused record.
@@ -159,16 +150,6 @@ pub struct Ingest {
     limits: IngestLimits,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
-}
-
-/// How a request treats its bad records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BadRecords {
-    /// Good records are stored, bad ones are kept as dead letters.
-    #[default]
-    KeepApart,
-    /// One bad record refuses the request and nothing is stored or kept (`?strict`).
-    RefuseAll,
 }
 
 impl Ingest {
@@ -228,29 +209,22 @@ impl Ingest {
         self.tables.load()
     }
 
-    /// Receives one request of `size` bytes: admits it, decodes it with `decode`, stores it.
-    pub async fn receive<F>(&self, caller: &Caller, size: usize, decode: F) -> Result<Receipt, Rejection>
-    where
-        F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
-    {
-        self.receive_with(caller, size, BadRecords::KeepApart, decode).await
-    }
-
-    /// [`Ingest::receive`], with a say in what a bad record does to its neighbours.
-    pub async fn receive_with<F>(
+    /// Receives one request: admits it, decodes it with `decode`, stores it. `payload` is the request as it was sent.
+    pub async fn receive<F>(
         &self,
         caller: &Caller,
-        size: usize,
-        bad_records: BadRecords,
+        options: RequestOptions,
+        payload: Payload,
         decode: F,
     ) -> Result<Receipt, Rejection>
     where
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
+        let size = payload.len();
         let started = std::time::Instant::now();
         // Decoding counts as well: the sender's own time-out does not wait for it.
         let deadline = tokio::time::Instant::now() + self.limits.ack_timeout;
-        let result = self.receive_inner(caller, size, bad_records, deadline, decode).await;
+        let result = self.receive_inner(caller, options, payload, deadline, decode).await;
         self.metrics.request(caller.protocol, &result, size, started.elapsed());
         result
     }
@@ -258,8 +232,8 @@ impl Ingest {
     async fn receive_inner<F>(
         &self,
         caller: &Caller,
-        size: usize,
-        bad_records: BadRecords,
+        options: RequestOptions,
+        payload: Payload,
         deadline: tokio::time::Instant,
         decode: F,
     ) -> Result<Receipt, Rejection>
@@ -273,10 +247,12 @@ impl Ingest {
             }
             Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
         }
-        let body_memory = self.admit(size)?;
+        let body_memory = self.admit(payload.len())?;
+        // From here on the decoder alone holds the bytes: their memory is exchanged for that of the rows.
+        drop(payload);
         let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
         let received = self.metrics.received(caller.protocol, &decoded);
-        if bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
+        if options.bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
             return Ok(Receipt { accepted: 0, ..receipt(decoded, &[]) });
         }
         let receipt = self.submit(caller, decoded, &Arc::new(memory), deadline).await?;
@@ -371,5 +347,6 @@ fn receipt(decoded: Decoded, refused_by_store: &[RecordError]) -> Receipt {
         errors,
         ack: AckLevel::Stored,
         warnings: decoded.warnings,
+        suppressed: false,
     }
 }

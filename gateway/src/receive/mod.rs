@@ -15,6 +15,7 @@ pub mod http_answer;
 pub mod listen;
 pub mod media_type;
 pub mod operation;
+mod options;
 pub mod otlp;
 pub mod port_owner;
 pub mod rest;

@@ -8,7 +8,9 @@
 //! ```
 //!
 //! `errors` lists the first 100; all are in `dead_letters`. With `?strict` one bad record refuses the request, and
-//! nothing of it is stored or kept. Refusals of whole requests have the shape of [`super::http_answer`].
+//! nothing of it is stored or kept. Refusals of whole requests have the shape of [`super::http_answer`]. Headers ask for
+//! a level of acknowledgement and name the request, see [`super::options`]; `"suppressed":true` is in the answer to a
+//! repetition.
 //!
 //! `HEAD` and `GET` on these addresses answer 200 when a write would be taken: Vector's health check wants exactly
 //! that.
@@ -20,15 +22,16 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::Shared;
 use super::body::{self, ReceivedBody};
 use super::http_answer::Json;
 use super::media_type::BodyFormat;
+use super::options;
 use crate::decode::{DecodeContext, DecodeError, Decoded, arrow, json, lines};
-use crate::ingest::{ACK_HEADER, AckLevel, BadRecords, Caller, Protocol, Readiness, Receipt, RecordError};
+use crate::ingest::{BadRecords, Caller, Payload, Protocol, Readiness, Receipt, RecordError, RequestOptions};
 use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
 
@@ -54,6 +57,8 @@ struct WriteAnswer {
     errors: Vec<RecordError>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suppressed: bool,
 }
 
 /// The last part of the address.
@@ -89,12 +94,11 @@ async fn write(
         Err(rejection) => return refuse(&shared, &caller, rejection, started.elapsed()),
     };
     let ReceivedBody { bytes, memory, .. } = body;
-    let size = bytes.len();
-    // From here on the bytes are on the account of `receive_with`.
+    // From here on the bytes are on the account of `receive`.
     drop(memory);
-    let bad_records = write.bad_records;
+    let (options, payload) = (write.options.clone(), write.payload(bytes.clone()));
     let received =
-        shared.ingest.receive_with(&caller, size, bad_records, move |context| write.decode(&bytes, context));
+        shared.ingest.receive(&caller, options, payload, move |context| write.decode(&bytes, context));
     match received.await {
         Ok(receipt) => answer(receipt),
         Err(rejection) => rejection.into_response(),
@@ -115,7 +119,7 @@ fn refuse(shared: &Shared, caller: &Caller, rejection: Rejection, elapsed: Durat
 struct Write {
     table: String,
     format: BodyFormat,
-    bad_records: BadRecords,
+    options: RequestOptions,
 }
 
 async fn prepare(
@@ -127,7 +131,7 @@ async fn prepare(
     let name = table_name(name)?;
     let table = writable_table(&name)?.to_owned();
     let bad_records = bad_records(parameters)?;
-    check_ack(request.headers())?;
+    let options = RequestOptions { bad_records, ..options::of_request(request.headers())? };
     // Before the body is read: a table that does not exist is told without it.
     let kind = table_kind(shared, &table)?;
     let (parts, body) = request.into_parts();
@@ -137,10 +141,14 @@ async fn prepare(
         let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");
         return Err(Rejection::UnsupportedMediaType(reason));
     }
-    Ok((Write { table, format, bad_records }, body))
+    Ok((Write { table, format, options }, body))
 }
 
 impl Write {
+    fn payload(&self, bytes: bytes::Bytes) -> Payload {
+        Payload::new(format!("{} {}", self.table, self.format.name()), bytes)
+    }
+
     fn decode(&self, bytes: &bytes::Bytes, context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
         match self.format {
             BodyFormat::Json(framing) => json::records(bytes, framing, &self.table, context),
@@ -195,22 +203,13 @@ fn bad_records(parameters: &Parameters) -> Result<BadRecords, Rejection> {
     Ok(bad_records)
 }
 
-/// Every answer is given at the level `stored`, which is as good as `durable`.
-pub(super) fn check_ack(headers: &HeaderMap) -> Result<(), Rejection> {
-    match headers.get(ACK_HEADER).map(HeaderValue::as_bytes) {
-        None | Some(b"stored" | b"durable") => Ok(()),
-        Some(other) => Err(Rejection::Malformed(format!(
-            "{ACK_HEADER}: {:?} is unknown: ask for durable or stored",
-            String::from_utf8_lossy(other)
-        ))),
-    }
-}
-
 fn answer(receipt: Receipt) -> Response {
-    let Receipt { accepted, rejected, errors, ack, warnings } = receipt;
+    let mut headers = http::HeaderMap::new();
+    options::describe(&receipt, &mut headers);
+    let Receipt { accepted, rejected, errors, ack, warnings, suppressed } = receipt;
     let status = if accepted > 0 || rejected == 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let body = WriteAnswer { accepted, rejected, ack: ack.name(), errors, warnings };
+    let body = WriteAnswer { accepted, rejected, ack: ack.name(), errors, warnings, suppressed };
     let mut response = Json(status, body).into_response();
-    response.headers_mut().insert(ACK_HEADER, HeaderValue::from_static(AckLevel::name(ack)));
+    response.headers_mut().extend(headers);
     response
 }

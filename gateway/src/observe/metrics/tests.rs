@@ -23,7 +23,7 @@ fn decoded(accepted: usize, rejected: usize) -> Decoded {
 
 fn receipt(accepted: usize, rejected: usize) -> Receipt {
     let errors = vec![RecordError { index: 0, field: String::new(), reason: String::new() }; rejected.min(1)];
-    Receipt { accepted, rejected, errors, ack: AckLevel::Stored, warnings: Vec::new() }
+    Receipt { accepted, rejected, errors, ack: AckLevel::Stored, warnings: Vec::new(), suppressed: false }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tonic::{Status, Streaming};
 
 use super::{ack_level, count, receive, record_errors};
 use crate::decode::tidewell_v1;
-use crate::ingest::{Caller, MAX_LISTED_ERRORS, Protocol, Receipt};
+use crate::ingest::{Caller, MAX_LISTED_ERRORS, Protocol, Receipt, RequestOptions};
 use crate::receive::Shared;
 use crate::receive::acks::{Acknowledgement, BatchSource, Receiving};
 use crate::rejection::{Rejection, correct_tonic_code};
@@ -16,14 +16,16 @@ const MAX_WARNINGS: usize = 20;
 /// The batches of one call.
 pub(super) struct WriteStream {
     shared: Shared,
+    /// What the call asks for; a batch may ask for something else.
+    options: RequestOptions,
     requests: Streaming<RawMessage>,
     /// The offset of the batch before, -1 at the beginning.
     last_offset: i64,
 }
 
 impl WriteStream {
-    pub(super) fn new(shared: Shared, requests: Streaming<RawMessage>) -> Self {
-        Self { shared, requests, last_offset: -1 }
+    pub(super) fn new(shared: Shared, options: RequestOptions, requests: Streaming<RawMessage>) -> Self {
+        Self { shared, options, requests, last_offset: -1 }
     }
 
     fn begin(&mut self, message: &RawMessage) -> Result<Receiving<v1::WriteStreamResponse>, Rejection> {
@@ -39,10 +41,11 @@ impl WriteStream {
             }
         };
         self.last_offset = offset;
-        let shared = Shared::clone(&self.shared);
+        let (shared, options) = (Shared::clone(&self.shared), self.options.clone());
         let outcome = async move {
             let caller = Caller::anonymous(Protocol::Grpc);
-            receive(&shared, &caller, item.batch.into()).await.map(|receipt| response(offset, receipt))
+            let receipt = receive(&shared, &caller, &options, item.batch.into()).await?;
+            Ok(response(offset, receipt))
         };
         Ok(Receiving { bytes: message.0.len(), outcome: Box::pin(outcome) })
     }
@@ -82,6 +85,7 @@ fn response(offset: i64, receipt: Receipt) -> v1::WriteStreamResponse {
         ack: ack_level(receipt.ack).into(),
         errors: record_errors(&receipt, offset),
         warnings: receipt.warnings,
+        suppressed: receipt.suppressed,
     }
 }
 
@@ -91,6 +95,7 @@ impl Acknowledgement for v1::WriteStreamResponse {
         self.accepted += later.accepted;
         self.rejected += later.rejected;
         self.ack = self.ack.min(later.ack);
+        self.suppressed |= later.suppressed;
         let room = MAX_LISTED_ERRORS.saturating_sub(self.errors.len());
         self.errors.extend(later.errors.into_iter().take(room));
         for warning in later.warnings {

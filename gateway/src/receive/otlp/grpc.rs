@@ -18,9 +18,8 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::{Logs, Metrics, Signal, Traces};
-use crate::ingest::{Caller, Protocol};
-use crate::receive::Shared;
-use crate::receive::grpc::{check_requested_ack, name_ack};
+use crate::ingest::{Caller, Payload, Protocol};
+use crate::receive::{Shared, options};
 use crate::rejection::{Rejection, partial_success};
 
 /// The names of the services.
@@ -54,13 +53,14 @@ async fn export<S: Signal>(
     shared: &Shared,
     request: Request<RawMessage>,
 ) -> Result<Response<S::Response>, Rejection> {
-    check_requested_ack(request.metadata())?;
+    let options = options::of_request(request.metadata().as_ref())?;
     let caller = Caller::anonymous(Protocol::OtlpGrpc);
     let RawMessage(body) = request.into_inner();
-    let size = body.len();
-    let receipt = shared.ingest.receive(&caller, size, move |context| S::decode(&body, context)).await?;
+    let payload = Payload::new(S::SERVICE, body.clone());
+    let receipt =
+        shared.ingest.receive(&caller, options, payload, move |context| S::decode(&body, context)).await?;
     let mut response = Response::new(S::response(partial_success(&receipt)));
-    name_ack(response.metadata_mut(), receipt.ack);
+    options::describe(&receipt, response.metadata_mut().as_mut());
     Ok(response)
 }
 
