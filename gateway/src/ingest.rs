@@ -2,14 +2,20 @@
 //!
 //! 1. admit: the request's bytes are taken from the budget of what may be under way; none left means
 //!    [`Rejection::Overloaded`];
-//! 2. decode, off the async threads when the request is large;
-//! 3. keep the records that were refused as dead letters, before anything else, so that a failure here
+//! 2. recognise a repetition ([`idempotency`]), which gets the first one's answer;
+//! 3. decode, off the async threads when the request is large;
+//! 4. keep the records that were refused as dead letters, before anything else, so that a failure here
 //!    leaves nothing half-stored;
-//! 4. hand the rows to [`crate::deliver`] and wait for the store's commit.
+//! 5. hand the rows to [`crate::deliver`] and wait for the store's commit.
+//!
+//! From the fourth step on a request goes on by itself: a sender that hangs up sends again, and what it sent must be
+//! known by then.
 //!
 //! Guaranteed: a [`Receipt`] is returned only after every accepted row has been committed by its store and every
 //! rejected record is in `dead_letters`; a [`Rejection`] of a decoded request can be answered by sending it again.
 
+pub mod answer;
+pub mod idempotency;
 mod options;
 
 use std::sync::Arc;
@@ -17,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::config::ProtocolFamily;
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
 use crate::deliver::{Delivery, dead_letters};
 use crate::memory::{MemoryBudget, MemoryGrant};
@@ -24,6 +31,8 @@ use crate::observe::Metrics;
 use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
 use crate::rejection::Rejection;
 
+use answer::Answer;
+use idempotency::{Begun, Guard, Idempotency, IdempotencySettings};
 pub use options::{
     ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
     RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
@@ -34,6 +43,9 @@ pub const MAX_LISTED_ERRORS: usize = 100;
 
 /// Requests from this size on are decoded on a thread of their own, so that small ones need not wait behind them.
 const DECODE_APART_FROM_BYTES: usize = 128 * 1024;
+
+/// Requests from this size on are hashed on a thread of their own: what is hashed in half a millisecond.
+const HASH_APART_FROM_BYTES: usize = 4 * 1024 * 1024;
 
 /// The protocol that a request came by; a label of the metrics and a column of `dead_letters`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +78,16 @@ impl Protocol {
             Self::OtlpHttpProtobuf => "otlp_http_protobuf",
             Self::OtlpHttpJson => "otlp_http_json",
             Self::Flight => "flight",
+        }
+    }
+
+    /// What settings call it.
+    pub fn family(self) -> ProtocolFamily {
+        match self {
+            Self::Rest => ProtocolFamily::Rest,
+            Self::Grpc => ProtocolFamily::Grpc,
+            Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
+            Self::Flight => ProtocolFamily::Flight,
         }
     }
 }
@@ -107,7 +129,7 @@ pub struct Receipt {
 }
 
 /// One refused record.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordError {
     /// The record's place in the request, from 0.
     pub index: usize,
@@ -148,8 +170,23 @@ pub struct Ingest {
     /// As many large requests are decoded at once as there are processors.
     decoders: Arc<Semaphore>,
     limits: IngestLimits,
+    idempotency: Idempotency,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
+}
+
+/// A decoded request on its way to the stores.
+struct Submission {
+    tables: Snapshot,
+    delivery: Arc<Delivery>,
+    metrics: Arc<Metrics>,
+    caller: Caller,
+    bad_records: BadRecords,
+    decoded: Decoded,
+    memory: Arc<MemoryGrant>,
+    deadline: tokio::time::Instant,
+    /// Held while it is under way, when repetitions of it are recognised.
+    guard: Option<Guard>,
 }
 
 impl Ingest {
@@ -158,6 +195,7 @@ impl Ingest {
         tables: Arc<SnapshotCell>,
         delivery: Arc<Delivery>,
         limits: IngestLimits,
+        idempotency: IdempotencySettings,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (readiness, _) = watch::channel(Readiness::Starting);
@@ -168,6 +206,7 @@ impl Ingest {
             memory: MemoryBudget::new(limits.in_flight_bytes),
             decoders: Arc::new(Semaphore::new(processors)),
             limits,
+            idempotency: Idempotency::new(idempotency),
             metrics,
             readiness,
         }
@@ -202,6 +241,11 @@ impl Ingest {
     /// The limits of one request.
     pub fn decode_limits(&self) -> DecodeLimits {
         self.limits.decode
+    }
+
+    /// The requests that are known.
+    pub fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
     }
 
     /// The tables right now.
@@ -248,34 +292,54 @@ impl Ingest {
             Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
         }
         let body_memory = self.admit(payload.len())?;
+        let guard = match self.begin(caller, &options, &payload, deadline).await? {
+            Some(Begun::Repetition(receipt)) => {
+                self.metrics.suppressed(caller.protocol, &receipt);
+                return Ok(receipt);
+            }
+            Some(Begun::New(guard)) => Some(guard),
+            None => None,
+        };
         // From here on the decoder alone holds the bytes: their memory is exchanged for that of the rows.
         drop(payload);
         let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
-        let received = self.metrics.received(caller.protocol, &decoded);
-        if options.bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
-            return Ok(Receipt { accepted: 0, ..receipt(decoded, &[]) });
-        }
-        let receipt = self.submit(caller, decoded, &Arc::new(memory), deadline).await?;
-        received.accepted(receipt.rejected);
-        Ok(receipt)
+        let submission = Submission {
+            tables: self.tables(),
+            delivery: Arc::clone(&self.delivery),
+            metrics: Arc::clone(&self.metrics),
+            caller: caller.clone(),
+            bad_records: options.bad_records,
+            decoded,
+            memory: Arc::new(memory),
+            deadline,
+            guard,
+        };
+        tokio::spawn(submission.run())
+            .await
+            .map_err(|error| Rejection::Internal(format!("storing ended early: {error}")))?
     }
 
-    /// Stores decoded rows: dead letters first, then each table's rows; waits for all commits.
-    async fn submit(
+    /// Begins a request that is recognised by something; none when it is not.
+    async fn begin(
         &self,
         caller: &Caller,
-        mut decoded: Decoded,
-        memory: &Arc<MemoryGrant>,
+        options: &RequestOptions,
+        payload: &Payload,
         deadline: tokio::time::Instant,
-    ) -> Result<Receipt, Rejection> {
-        if !decoded.rejected.is_empty() {
-            let letters = dead_letters::batch(&self.tables(), caller, &decoded.rejected, now())?;
-            self.delivery.store(vec![letters], memory, deadline).await.map_err(Rejection::from)?;
-            self.metrics.dead_lettered(&decoded.rejected);
+    ) -> Result<Option<Begun>, Rejection> {
+        let identity = if payload.len() < HASH_APART_FROM_BYTES {
+            self.idempotency.identify(caller, options, payload)
+        } else {
+            let (idempotency, caller) = (self.idempotency.clone(), caller.clone());
+            let (options, payload) = (options.clone(), payload.clone());
+            tokio::task::spawn_blocking(move || idempotency.identify(&caller, &options, &payload))
+                .await
+                .map_err(|error| Rejection::Internal(format!("hashing ended early: {error}")))?
+        };
+        match identity {
+            Some(identity) => self.idempotency.begin_or_wait(&identity, deadline).await.map(Some),
+            None => Ok(None),
         }
-        let batches = std::mem::take(&mut decoded.batches);
-        let refused = self.delivery.store(batches, memory, deadline).await.map_err(Rejection::from)?;
-        Ok(receipt(decoded, &refused))
     }
 
     fn admit(&self, bytes: usize) -> Result<MemoryGrant, Rejection> {
@@ -319,6 +383,31 @@ impl Ingest {
         tokio::task::spawn_blocking(run)
             .await
             .map_err(|error| Rejection::Internal(format!("decoding ended early: {error}")))?
+    }
+}
+
+impl Submission {
+    /// Stores decoded rows: dead letters first, then each table's rows; waits for all commits.
+    async fn run(mut self) -> Result<Receipt, Rejection> {
+        let received = self.metrics.received(self.caller.protocol, &self.decoded);
+        if self.bad_records == BadRecords::RefuseAll && !self.decoded.rejected.is_empty() {
+            return Ok(Receipt { accepted: 0, ..receipt(self.decoded, &[]) });
+        }
+        if !self.decoded.rejected.is_empty() {
+            let letters = dead_letters::batch(&self.tables, &self.caller, &self.decoded.rejected, now())?;
+            self.delivery.store(vec![letters], &self.memory, self.deadline).await.map_err(Rejection::from)?;
+            self.metrics.dead_lettered(&self.decoded.rejected);
+        }
+        let batches = std::mem::take(&mut self.decoded.batches);
+        let refused =
+            self.delivery.store(batches, &self.memory, self.deadline).await.map_err(Rejection::from)?;
+        let receipt = receipt(self.decoded, &refused);
+        received.accepted(receipt.rejected);
+        // Nothing was stored of a request without records, so that nothing can be stored twice.
+        if let Some(guard) = self.guard.filter(|_| receipt.accepted + receipt.rejected > 0) {
+            guard.complete(Answer::of(&receipt));
+        }
+        Ok(receipt)
     }
 }
 

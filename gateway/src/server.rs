@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::decode::DecodeLimits;
 use crate::deliver::{CutLimits, Delivery, Lane};
+use crate::ingest::idempotency::IdempotencySettings;
 use crate::ingest::{Ingest, IngestLimits, Readiness};
 use crate::observe::{Health, Metrics};
 use crate::receive::listen::{self, ListenError, Listener};
@@ -78,8 +79,13 @@ impl Server {
             &metrics,
         );
         let limits = ingest_limits(&config);
-        let ingest =
-            Ingest::new(Arc::clone(registry.cell()), Arc::clone(&delivery), limits, Arc::clone(&metrics));
+        let ingest = Ingest::new(
+            Arc::clone(registry.cell()),
+            Arc::clone(&delivery),
+            limits,
+            idempotency_settings(&config),
+            Arc::clone(&metrics),
+        );
         let shared: Shared =
             Arc::new(Gateway { config, ingest, registry, delivery, metrics, health, timescale, addresses });
 
@@ -167,6 +173,14 @@ fn ingest_limits(config: &Config) -> IngestLimits {
             decoded_bytes: config.ingest.max_decoded_bytes,
         },
         ack_timeout: Duration::from_millis(config.ingest.ack_timeout_ms),
+    }
+}
+
+fn idempotency_settings(config: &Config) -> IdempotencySettings {
+    IdempotencySettings {
+        window: Duration::from_secs(config.idempotency.window_seconds),
+        max_keys: config.idempotency.max_keys,
+        identical_bodies: config.idempotency.identical_bodies.clone(),
     }
 }
 

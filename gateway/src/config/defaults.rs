@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    BatchConfig, ClickHouseConfig, Compression, GrpcConfig, HttpConfig, IngestConfig, LogConfig, LogFormat,
-    Secret, ShutdownConfig, TimescaleConfig,
+    BatchConfig, ClickHouseConfig, Compression, GrpcConfig, HttpConfig, IdempotencyConfig, IngestConfig,
+    LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig, TimescaleConfig,
 };
 
 impl Default for HttpConfig {
@@ -33,6 +33,12 @@ impl Default for IngestConfig {
             in_flight_bytes: 512 * 1024 * 1024,
             ack_timeout_ms: 4_000,
         }
+    }
+}
+
+impl Default for IdempotencyConfig {
+    fn default() -> Self {
+        Self { window_seconds: 600, max_keys: 1_000_000, identical_bodies: vec![ProtocolFamily::Otlp] }
     }
 }
 

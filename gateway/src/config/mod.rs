@@ -45,6 +45,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Limits of requests and of what is under way.
     pub ingest: IngestConfig,
+    /// Recognising requests that are sent again.
+    pub idempotency: IdempotencyConfig,
     /// TimescaleDB: metrics, traces and the registry.
     pub timescale: TimescaleConfig,
     /// ClickHouse: logs.
@@ -112,6 +114,36 @@ pub struct IngestConfig {
     /// time-out of the senders: 5 s for an OpenTelemetry Collector.
     #[schemars(range(min = 1))]
     pub ack_timeout_ms: u64,
+}
+
+/// Recognising requests that are sent again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdempotencyConfig {
+    /// How long a request is known after it was answered, in seconds. A repetition within this time gets the first
+    /// answer again and is not stored again.
+    #[schemars(range(min = 1))]
+    pub window_seconds: u64,
+    /// Most requests that are known; beyond it the oldest are forgotten early. Each takes about 200 bytes.
+    #[schemars(range(min = 1))]
+    pub max_keys: usize,
+    /// Protocols whose requests are recognised by their body when their sender gives no key: `otlp`, `rest`, `grpc`,
+    /// `flight`. For those whose records have times of their own: to these an equal body is a repetition.
+    pub identical_bodies: Vec<ProtocolFamily>,
+}
+
+/// Protocols that settings name together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolFamily {
+    /// OTLP over gRPC and HTTP.
+    Otlp,
+    /// `/write/{table}`.
+    Rest,
+    /// `tidewell.v1.Ingest`.
+    Grpc,
+    /// Arrow Flight.
+    Flight,
 }
 
 /// When rows that wait for a store are sent to it, whichever comes first.

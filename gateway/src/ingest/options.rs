@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 /// The header and metadata key by which callers ask for, and answers name, the level of acknowledgement.
@@ -25,7 +26,8 @@ pub const LOWEST_ACK: AckLevel = AckLevel::Stored;
 const MAX_KEY_BYTES: usize = 255;
 
 /// What an acknowledgement means. The greater one promises more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AckLevel {
     /// The rows are on the gateway's disk: they survive its crash and reach the store without the sender.
     #[default]

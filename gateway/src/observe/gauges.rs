@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -26,6 +27,10 @@ pub struct Moment<'r> {
     pub pool: deadpool_postgres::Status,
     /// Tables that are known.
     pub tables: usize,
+    /// Requests whose repetitions are recognised.
+    pub idempotency_keys: usize,
+    /// Requests that were forgotten before their time, since there were too many.
+    pub forgotten_keys: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,6 +92,19 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
     tidewell.register("pool_limit", "Most connections that write rows", of_timescale(pool.max_size));
     tidewell.register("pool_waiting", "Tasks that wait for a connection", of_timescale(pool.waiting));
     number(tidewell, "tables", "Tables that are known", moment.tables);
+    number(
+        tidewell,
+        "idempotency_keys",
+        "Requests whose repetitions are recognised (idempotency.max_keys)",
+        moment.idempotency_keys,
+    );
+    let forgotten: Counter = Counter::default();
+    forgotten.inc_by(moment.forgotten_keys);
+    tidewell.register(
+        "idempotency_keys_forgotten",
+        "Requests forgotten before idempotency.window_seconds had passed, since there were too many",
+        forgotten,
+    );
 
     if let Some(process) = Process::now() {
         process.register(&mut all);

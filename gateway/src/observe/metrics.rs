@@ -1,8 +1,15 @@
 //! What the gateway counts, for `/metrics`.
 //!
-//! Every record of a request that could be read ends in exactly one disposition, so that over all requests
-//! `records{stored} + records{dead_lettered} + records{refused}` is what senders sent. Rows are counted beside records,
-//! by table: a record with exemplars or metadata makes rows in more than one.
+//! Every record of a request that could be read ends in exactly one disposition, so that their sum over all requests
+//! is what senders sent. Rows are counted beside records, by table: a record with exemplars or metadata makes rows in
+//! more than one.
+//!
+//! | disposition | what became of the record |
+//! |---|---|
+//! | `stored` | its sender was told that it is kept |
+//! | `dead_lettered` | refused and kept in `dead_letters` |
+//! | `rejected` | refused with its whole request, and not kept |
+//! | `suppressed` | part of a recognised repetition: kept when it came first |
 //!
 //! Counting is on the path of every request. Handles are therefore looked up once per protocol and table and kept; what
 //! is left is a few atomic additions ([`Metrics::request`], [`Received`]).
@@ -81,7 +88,8 @@ struct OfProtocol {
     records: Histogram,
     stored: Counter,
     dead_lettered: Counter,
-    refused: Counter,
+    rejected: Counter,
+    suppressed: Counter,
     tables: ByTable<OfRows>,
 }
 
@@ -130,9 +138,9 @@ pub struct Metrics {
     store_batch_rows: Family<StoreLabels, Histogram>,
 }
 
-/// The records and rows of a request that was read. They count as refused until [`Received::accepted`] says otherwise.
+/// The records and rows of a request that was read. They count as rejected until [`Received::accepted`] says otherwise.
 #[derive(Debug)]
-#[must_use = "dropped at once, everything counts as refused"]
+#[must_use = "dropped at once, everything counts as rejected"]
 pub struct Received<'m> {
     of: &'m OfProtocol,
     records: u64,
@@ -220,7 +228,8 @@ impl Metrics {
                 records: request_records.get_or_create_owned(&labels),
                 stored: disposition("stored"),
                 dead_lettered: disposition("dead_lettered"),
-                refused: disposition("refused"),
+                rejected: disposition("rejected"),
+                suppressed: disposition("suppressed"),
                 tables: ByTable::default(),
             }
         });
@@ -255,6 +264,7 @@ impl Metrics {
     ) {
         let of = self.of(protocol);
         let result = match result {
+            Ok(receipt) if receipt.suppressed => Some("suppressed"),
             Ok(receipt) if receipt.rejected == 0 => None,
             Ok(receipt) if receipt.accepted == 0 => Some("rejected"),
             Ok(_) => Some("partial"),
@@ -290,6 +300,11 @@ impl Metrics {
         };
         let rows = decoded.batches.iter().map(handles).collect();
         Received { of, records: count(records), rows, settled: false }
+    }
+
+    /// Counts the records of a repetition, which the answer to the first one tells.
+    pub fn suppressed(&self, protocol: Protocol, first: &Receipt) {
+        self.of(protocol).suppressed.inc_by(count(first.accepted + first.rejected));
     }
 
     /// Counts records that were refused while decoding and are kept.
@@ -384,7 +399,7 @@ impl Default for Metrics {
 impl Drop for Received<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.of.refused.inc_by(self.records);
+            self.of.rejected.inc_by(self.records);
         }
     }
 }

@@ -64,6 +64,8 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         in_flight_limit_bytes: limit,
         pool: shared.timescale.pool_status(),
         tables: shared.ingest.tables().all().count(),
+        idempotency_keys: shared.ingest.idempotency().len(),
+        forgotten_keys: shared.ingest.idempotency().forgotten_early(),
     });
     match exposition::text(&[shared.metrics.registry(), &now], format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),

@@ -30,7 +30,7 @@ async fn what_comes_in_is_counted_by_what_became_of_it() {
         "tidewell_requests_total{protocol=\"rest\",result=\"rejected\"} 1",
         "tidewell_records_total{protocol=\"rest\",disposition=\"stored\"} 3",
         "tidewell_records_total{protocol=\"rest\",disposition=\"dead_lettered\"} 2",
-        "tidewell_records_total{protocol=\"rest\",disposition=\"refused\"} 0",
+        "tidewell_records_total{protocol=\"rest\",disposition=\"rejected\"} 0",
         "tidewell_rows_received_total{protocol=\"rest\",table=\"logs_events\"} 3",
         "tidewell_rows_accepted_total{protocol=\"rest\",table=\"logs_events\"} 3",
         "tidewell_store_rows_written_total{store=\"clickhouse\",table=\"logs_events\"} 3",

@@ -1,12 +1,6 @@
 //! Levels of acknowledgement: asked for and named in every protocol.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
-use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightData, FlightDescriptor};
-use futures::TryStreamExt as _;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use prost::Message as _;
 use reqwest::Method;
@@ -16,26 +10,8 @@ use tidewell_proto::v1::ingest_client::IngestClient;
 use tokio_stream::StreamExt as _;
 use tonic::Code;
 
-use super::{now_nanos, otlp_logs, own_logs, with_metadata};
+use super::{flight_messages, otlp_logs, own_logs, with_metadata};
 use crate::harness::TestGateway;
-
-/// The messages that put two batches of one row each to `logs_events`.
-async fn flight_messages(metadata: &str) -> Vec<FlightData> {
-    let time: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![now_nanos()]));
-    let message: ArrayRef = Arc::new(StringArray::from(vec!["m"]));
-    let batch = RecordBatch::try_from_iter([("timestamp", time), ("message", message)]).unwrap();
-    let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
-        .with_schema(batch.schema())
-        .with_flight_descriptor(Some(FlightDescriptor::new_path(vec!["logs".to_owned()])))
-        .build(futures::stream::iter([Ok(batch.clone()), Ok(batch)]))
-        .try_collect()
-        .await
-        .unwrap();
-    for message in messages.iter_mut().skip(1) {
-        message.app_metadata = metadata.to_owned().into();
-    }
-    messages
-}
 
 /// Scenario: each protocol asks for `stored`, by header, metadata or field.
 /// Guarantees: the answer names that level, in the header or metadata and in the body where it has one.
@@ -74,7 +50,7 @@ async fn every_answer_names_its_level() {
     let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
     assert!(answers.iter().all(|answer| answer.ack() == v1::AckLevel::Stored), "{answers:?}");
 
-    let messages = flight_messages(r#"{"ack":"stored"}"#).await;
+    let messages = flight_messages(&[r#"{"ack":"stored"}"#; 2]).await;
     let mut flight = FlightServiceClient::new(channel);
     let answers = flight.do_put(tokio_stream::iter(messages)).await.unwrap().into_inner();
     let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
@@ -126,7 +102,7 @@ async fn what_cannot_be_asked_for_is_refused() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     }
     for metadata in [r#"{"ack":"maybe"}"#, r#"{"idempotency_key":""}"#] {
-        let messages = flight_messages(metadata).await;
+        let messages = flight_messages(&[metadata]).await;
         let mut answers = flight.do_put(tokio_stream::iter(messages)).await.unwrap().into_inner();
         let status = answers.next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");

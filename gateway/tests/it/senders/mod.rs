@@ -1,7 +1,14 @@
 //! What all protocols promise their senders alike.
 
 mod levels;
+mod retries;
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::{FlightData, FlightDescriptor};
+use futures::TryStreamExt as _;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use tidewell_proto::v1;
@@ -42,4 +49,23 @@ fn own_logs(event: &str, count: usize) -> v1::WriteRequest {
     };
     let records = Records::Logs(v1::LogRecords { records: vec![record; count] });
     v1::WriteRequest { records: Some(records), ..v1::WriteRequest::default() }
+}
+
+/// The messages that put batches of one row each to `logs_events`, with these `app_metadata`.
+async fn flight_messages(metadata: &[&str]) -> Vec<FlightData> {
+    let time: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_700_000_000_123_456_789]));
+    let message: ArrayRef = Arc::new(StringArray::from(vec!["m"]));
+    let batch = RecordBatch::try_from_iter([("timestamp", time), ("message", message)]).unwrap();
+    let batches: Vec<_> = metadata.iter().map(|_| Ok(batch.clone())).collect();
+    let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
+        .with_schema(batch.schema())
+        .with_flight_descriptor(Some(FlightDescriptor::new_path(vec!["logs".to_owned()])))
+        .build(futures::stream::iter(batches))
+        .try_collect()
+        .await
+        .unwrap();
+    for (message, metadata) in messages.iter_mut().skip(1).zip(metadata) {
+        message.app_metadata = (*metadata).to_owned().into();
+    }
+    messages
 }
