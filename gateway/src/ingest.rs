@@ -18,6 +18,7 @@ pub mod answer;
 pub mod idempotency;
 mod options;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -99,6 +100,8 @@ pub struct Caller {
     pub name: String,
     /// The tenant that the caller's credential belongs to.
     pub tenant: Tenant,
+    /// The address that it calls from, where that is known; its share of the memory goes by that.
+    pub peer: Option<IpAddr>,
     /// The protocol of this request.
     pub protocol: Protocol,
 }
@@ -106,7 +109,12 @@ pub struct Caller {
 impl Caller {
     /// A caller of the default tenant that did not name itself.
     pub fn anonymous(protocol: Protocol) -> Self {
-        Self { name: "anonymous".to_owned(), tenant: Tenant::default(), protocol }
+        Self { name: "anonymous".to_owned(), tenant: Tenant::default(), peer: None, protocol }
+    }
+
+    /// The same caller, calling from `peer`.
+    pub fn at(self, peer: Option<IpAddr>) -> Self {
+        Self { peer, ..self }
     }
 }
 
@@ -144,6 +152,8 @@ pub struct RecordError {
 pub struct IngestLimits {
     /// Bytes of requests and of their decoded rows under way at once, over all callers.
     pub in_flight_bytes: usize,
+    /// How much of these one caller may hold while others want some, in percent.
+    pub caller_share_percent: u8,
     /// Limits of one request.
     pub decode: DecodeLimits,
     /// How long an answer may wait for the store; shorter than the senders' own time-outs (5 s for a Collector).
@@ -203,7 +213,7 @@ impl Ingest {
         Self {
             tables,
             delivery,
-            memory: MemoryBudget::new(limits.in_flight_bytes),
+            memory: MemoryBudget::new(limits.in_flight_bytes, limits.caller_share_percent),
             decoders: Arc::new(Semaphore::new(processors)),
             limits,
             idempotency: Idempotency::new(idempotency),
@@ -236,6 +246,11 @@ impl Ingest {
     /// What requests under way share. A receiver that buffers a request's bytes holds a grant until it hands them over.
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
+    }
+
+    /// [`Ingest::memory`] as the caller at `peer` sees it.
+    pub fn memory_of(&self, peer: Option<IpAddr>) -> MemoryBudget {
+        peer.map_or_else(|| self.memory.clone(), |peer| self.memory.of_caller(peer))
     }
 
     /// The limits of one request.
@@ -291,7 +306,7 @@ impl Ingest {
             }
             Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
         }
-        let body_memory = self.admit(payload.len())?;
+        let body_memory = self.admit(caller, payload.len())?;
         let guard = match self.begin(caller, &options, &payload, deadline).await? {
             Some(Begun::Repetition(receipt)) => {
                 self.metrics.suppressed(caller.protocol, &receipt);
@@ -342,8 +357,8 @@ impl Ingest {
         }
     }
 
-    fn admit(&self, bytes: usize) -> Result<MemoryGrant, Rejection> {
-        let mut grant = self.memory.grant();
+    fn admit(&self, caller: &Caller, bytes: usize) -> Result<MemoryGrant, Rejection> {
+        let mut grant = self.memory_of(caller.peer).grant();
         grant.resize(bytes)?;
         Ok(grant)
     }

@@ -18,7 +18,7 @@ use crate::deliver::{CutLimits, Delivery, Lane};
 use crate::ingest::idempotency::IdempotencySettings;
 use crate::ingest::{Ingest, IngestLimits, Readiness};
 use crate::observe::{Health, Metrics};
-use crate::receive::listen::{self, ListenError, Listener};
+use crate::receive::listen::{self, ListenError, Listener, Serving};
 use crate::receive::{self, Addresses, Gateway, Shared};
 use crate::registry::Registry;
 use crate::registry::builtin::BuiltinError;
@@ -96,16 +96,19 @@ impl Server {
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
         ];
-        let http = listen::serve_http(
+        let [http_serving, grpc_serving] = serving(&shared.config);
+        let http = listen::serve(
             http,
             receive::http_routes(Arc::clone(&shared)),
-            &shared.config.http,
+            http_serving,
+            Arc::clone(&shared.metrics),
             stop_listening.clone(),
         )?;
-        let grpc = listen::serve_grpc(
+        let grpc = listen::serve(
             grpc,
             receive::grpc_routes(Arc::clone(&shared)),
-            &shared.config.grpc,
+            grpc_serving,
+            Arc::clone(&shared.metrics),
             stop_listening.clone(),
         )?;
         tracing::info!(http = %http.address, grpc = %grpc.address, "listening");
@@ -164,9 +167,30 @@ fn lane(store: Arc<dyn Store>, batch: &crate::config::BatchConfig) -> Lane {
     Lane { store, limits, writers: batch.writers }
 }
 
+/// How the two listeners serve: HTTP, gRPC.
+fn serving(config: &Config) -> [Serving; 2] {
+    let http = Serving {
+        name: "http",
+        http1: true,
+        header_timeout: Duration::from_secs(config.http.header_timeout_seconds),
+        max_connections: config.http.max_connections,
+        caller_share_percent: config.ingest.caller_share_percent,
+        max_concurrent_streams: config.http.max_concurrent_streams,
+    };
+    let grpc = Serving {
+        name: "grpc",
+        http1: false,
+        max_connections: config.grpc.max_connections,
+        max_concurrent_streams: config.grpc.max_concurrent_streams,
+        ..http
+    };
+    [http.clone(), grpc]
+}
+
 fn ingest_limits(config: &Config) -> IngestLimits {
     IngestLimits {
         in_flight_bytes: config.ingest.in_flight_bytes,
+        caller_share_percent: config.ingest.caller_share_percent,
         decode: DecodeLimits {
             records: config.ingest.max_request_records,
             depth: config.ingest.max_depth,

@@ -13,13 +13,19 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
             header_timeout_seconds: 5,
             body_timeout_seconds: 30,
+            max_connections: 1_000,
+            max_concurrent_streams: 256,
         }
     }
 }
 
 impl Default for GrpcConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 4317)), max_concurrent_streams: 256 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4317)),
+            max_connections: 1_000,
+            max_concurrent_streams: 256,
+        }
     }
 }
 
@@ -31,6 +37,7 @@ impl Default for IngestConfig {
             max_decoded_bytes: 256 * 1024 * 1024,
             max_depth: 16,
             in_flight_bytes: 512 * 1024 * 1024,
+            caller_share_percent: 50,
             ack_timeout_ms: 4_000,
         }
     }

@@ -63,12 +63,18 @@ pub struct Config {
 pub struct HttpConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Longest time to wait for the headers of a request, in seconds.
+    /// Longest time to wait for the headers of a request, in seconds; for gRPC as well.
     #[schemars(range(min = 1))]
     pub header_timeout_seconds: u64,
-    /// Longest time to wait for the body of a request, in seconds.
+    /// Longest time to wait for the body of a request, in seconds; for gRPC, for each message.
     #[schemars(range(min = 1))]
     pub body_timeout_seconds: u64,
+    /// Most connections at once; more are closed as they come. Each may hold up to 1 MiB of what was sent and not read.
+    #[schemars(range(min = 1))]
+    pub max_connections: usize,
+    /// Most requests under way at once on one HTTP/2 connection.
+    #[schemars(range(min = 1))]
+    pub max_concurrent_streams: u32,
 }
 
 /// OTLP over gRPC, `tidewell.v1.Ingest` and Arrow Flight.
@@ -77,6 +83,9 @@ pub struct HttpConfig {
 pub struct GrpcConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Most connections at once; more are closed as they come. Each may hold up to 1 MiB of what was sent and not read.
+    #[schemars(range(min = 1))]
+    pub max_connections: usize,
     /// Most requests under way at once on one connection.
     #[schemars(range(min = 1))]
     pub max_concurrent_streams: u32,
@@ -110,6 +119,10 @@ pub struct IngestConfig {
     /// Bytes of requests and of their decoded rows under way at once; more is refused as overload.
     #[schemars(range(min = 1024))]
     pub in_flight_bytes: usize,
+    /// How much of `in_flight_bytes` the requests of one sender, told by its address, may hold while other senders want
+    /// some, in percent. A single request may hold more.
+    #[schemars(range(min = 1, max = 100))]
+    pub caller_share_percent: u8,
     /// Longest wait for a store's commit before the sender is asked to try again, in milliseconds. Keep it below the
     /// time-out of the senders: 5 s for an OpenTelemetry Collector.
     #[schemars(range(min = 1))]

@@ -55,6 +55,11 @@ struct ProtocolLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     protocol: &'static str,
     table: String,
@@ -129,6 +134,7 @@ pub struct Metrics {
     writes: ByTable<OfWrites>,
     refusals: ByTable<OfDeadLetters>,
     requests: Family<RequestLabels, Counter>,
+    connections_refused: Family<ListenerLabels, Counter>,
     rows_received: Family<RowLabels, Counter>,
     rows_accepted: Family<RowLabels, Counter>,
     dead_letters: Family<DeadLetterLabels, Counter>,
@@ -169,6 +175,12 @@ impl Metrics {
         );
         let requests = Family::default();
         registry.register("requests", "Requests answered, by result", Family::clone(&requests));
+        let connections_refused = Family::default();
+        registry.register(
+            "connections_refused",
+            "Connections closed as they came, because there were too many",
+            Family::clone(&connections_refused),
+        );
         let records: Family<RecordLabels, Counter> = Family::default();
         registry.register(
             "records",
@@ -239,6 +251,7 @@ impl Metrics {
             writes: ByTable::default(),
             refusals: ByTable::default(),
             requests,
+            connections_refused,
             rows_received,
             rows_accepted,
             dead_letters,
@@ -278,6 +291,17 @@ impl Metrics {
         };
         of.bytes.inc_by(count(bytes));
         of.seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a request that was refused before its records were looked at, by [`Rejection::code`].
+    pub fn refused(&self, protocol: Protocol, result: &'static str, elapsed: Duration) {
+        self.requests.get_or_create(&RequestLabels { protocol: protocol.name(), result }).inc();
+        self.of(protocol).seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a connection that was closed because there are too many.
+    pub fn connection_refused(&self, listener: &'static str) {
+        self.connections_refused.get_or_create(&ListenerLabels { listener }).inc();
     }
 
     /// Counts what a request was decoded to.

@@ -15,7 +15,7 @@
 //! `HEAD` and `GET` on these addresses answer 200 when a write would be taken: Vector's health check wants exactly
 //! that.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -27,6 +27,7 @@ use serde::Serialize;
 
 use super::Shared;
 use super::body::{self, ReceivedBody};
+use super::connections::Peer;
 use super::http_answer::Json;
 use super::media_type::BodyFormat;
 use super::options;
@@ -42,10 +43,11 @@ const OWN_TABLES: [&str; 1] = [builtin::DEAD_LETTERS];
 
 /// The addresses of this protocol.
 pub fn routes() -> Router<Shared> {
-    Router::new().route(
-        "/write/{table}",
-        get(probe).post(write).fallback(|| async { Rejection::MethodNotAllowed { allow: ALLOW } }),
-    )
+    Router::new().route("/write/{table}", get(probe).post(write).fallback(refuse_method))
+}
+
+async fn refuse_method(State(shared): State<Shared>) -> Rejection {
+    shared.refuse(Protocol::Rest, Rejection::MethodNotAllowed { allow: ALLOW }, Instant::now())
 }
 
 /// What became of a request, as its sender reads it.
@@ -86,12 +88,12 @@ async fn write(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
-    let caller = Caller::anonymous(Protocol::Rest);
-    let started = Instant::now();
+    let caller = Caller::anonymous(Protocol::Rest).at(Peer::of(request.extensions()));
+    let begun = Instant::now();
     let prepared = prepare(&shared, name, &parameters, request).await;
     let (write, body) = match prepared {
         Ok(prepared) => prepared,
-        Err(rejection) => return refuse(&shared, &caller, rejection, started.elapsed()),
+        Err(rejection) => return shared.refuse(caller.protocol, rejection, begun).into_response(),
     };
     let ReceivedBody { bytes, memory, .. } = body;
     // From here on the bytes are on the account of `receive`.
@@ -102,16 +104,6 @@ async fn write(
     match received.await {
         Ok(receipt) => answer(receipt),
         Err(rejection) => rejection.into_response(),
-    }
-}
-
-/// Counts a request that was refused before it could be decoded, which [`crate::ingest`] does for the others.
-fn refuse(shared: &Shared, caller: &Caller, rejection: Rejection, elapsed: Duration) -> Response {
-    let result = Err(rejection);
-    shared.metrics.request(caller.protocol, &result, 0, elapsed);
-    match result {
-        Err(rejection) => rejection.into_response(),
-        Ok(receipt) => answer(receipt),
     }
 }
 
@@ -135,7 +127,8 @@ async fn prepare(
     // Before the body is read: a table that does not exist is told without it.
     let kind = table_kind(shared, &table)?;
     let (parts, body) = request.into_parts();
-    let body = body::read(body, &parts.headers, &shared.body_limits()).await?;
+    let limits = shared.body_limits(Peer::of(&parts.extensions));
+    let body = body::read(body, &parts.headers, &limits).await?;
     let format = BodyFormat::of(&parts.headers, &body.bytes)?;
     if format == BodyFormat::Text && kind != TableKind::Logs {
         let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");

@@ -28,7 +28,7 @@ fn push(queue: &Queue, table: &str, count: usize) {
     let (reply, _) = oneshot::channel();
     let deadline = Instant::now() + Duration::from_secs(1);
     let key = QueueKey { tenant: Tenant::default(), table: table.to_owned(), day: 0 };
-    let memory = Arc::new(crate::memory::MemoryBudget::new(0).grant());
+    let memory = Arc::new(crate::memory::MemoryBudget::new(0, 100).grant());
     queue.push(Submission { batch: rows(count), rows: None, deadline, reply, _memory: memory }, key);
 }
 

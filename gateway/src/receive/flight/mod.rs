@@ -32,6 +32,7 @@ use tonic::{Request, Response, Status, Streaming};
 use self::descriptor::Query;
 use self::put::Put;
 use super::acks::acknowledge;
+use super::connections::Peer;
 use super::{Shared, options};
 use crate::ingest::{Caller, LOWEST_ACK, Protocol};
 use crate::registry::TableDef;
@@ -89,7 +90,8 @@ impl FlightService for Flight {
         let options =
             options::of_stream(request.metadata().as_ref(), "app_metadata {\"idempotency_key\":..}")
                 .map_err(|rejection| rejection.to_status())?;
-        let source = Put::new(Shared::clone(&self.shared), Self::caller(), options, request.into_inner());
+        let caller = Self::caller().at(Peer::of(request.extensions()));
+        let source = Put::new(Shared::clone(&self.shared), caller, options, request.into_inner());
         let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(put_ack::put_results()).boxed());
         options::name_ack(LOWEST_ACK, response.metadata_mut().as_mut());

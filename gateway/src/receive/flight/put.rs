@@ -21,7 +21,7 @@ use crate::decode::{DecodeContext, DecodeLimits};
 use crate::ingest::{Caller, Payload, RequestOptions, now};
 use crate::receive::Shared;
 use crate::receive::acks::{BatchSource, Receiving};
-use crate::rejection::{Rejection, correct_tonic_code};
+use crate::rejection::Rejection;
 
 /// The batches of one call.
 pub(super) struct Put {
@@ -141,11 +141,15 @@ impl BatchSource for Put {
 
     async fn next(&mut self) -> Result<Option<Receiving<PutAck>>, Status> {
         loop {
-            let message = self.messages.message().await.map_err(|status| {
-                Status::new(correct_tonic_code(status.code()), status.message().to_owned())
-            })?;
+            let message = self.messages.message().await;
+            let begun = Instant::now();
+            let protocol = self.caller.protocol;
+            let message = message.map_err(|status| self.shared.refuse_status(protocol, &status, begun))?;
             let Some(message) = message else { return Ok(None) };
-            if let Some(receiving) = self.take(message).map_err(|rejection| rejection.to_status())? {
+            let taken = self.take(message);
+            let taken =
+                taken.map_err(|rejection| self.shared.refuse(protocol, rejection, begun).to_status())?;
+            if let Some(receiving) = taken {
                 return Ok(Some(receiving));
             }
         }

@@ -9,6 +9,8 @@
 mod tables;
 mod write_stream;
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use tidewell_proto::v1;
@@ -19,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::write_stream::WriteStream;
 use super::acks::acknowledge;
+use super::connections::Peer;
 use super::{Shared, options};
 use crate::decode::{DecodeContext, tidewell_v1};
 use crate::ingest::{AckLevel, Caller, LOWEST_ACK, Payload, Protocol, Receipt, RequestOptions};
@@ -47,9 +50,10 @@ impl Ingest for IngestService {
     type WriteStreamStream = BoxStream<'static, Result<v1::WriteStreamResponse, Status>>;
 
     async fn write(&self, request: Request<RawMessage>) -> Result<Response<v1::WriteResponse>, Status> {
-        let caller = Caller::anonymous(Protocol::Grpc);
-        let options = options::of_request(request.metadata().as_ref());
-        let options = options.map_err(|rejection| rejection.to_status())?;
+        let begun = Instant::now();
+        let caller = Caller::anonymous(Protocol::Grpc).at(Peer::of(request.extensions()));
+        let options = options::of_request(request.metadata().as_ref())
+            .map_err(|rejection| self.shared.refuse(caller.protocol, rejection, begun).to_status())?;
         let RawMessage(body) = request.into_inner();
         let receipt = receive(&self.shared, &caller, &options, body).await;
         let receipt = receipt.map_err(|rejection| rejection.to_status())?;
@@ -71,7 +75,8 @@ impl Ingest for IngestService {
     ) -> Result<Response<Self::WriteStreamStream>, Status> {
         let options = options::of_stream(request.metadata().as_ref(), "batch.idempotency_key");
         let options = options.map_err(|rejection| rejection.to_status())?;
-        let source = WriteStream::new(Shared::clone(&self.shared), options, request.into_inner());
+        let caller = Caller::anonymous(Protocol::Grpc).at(Peer::of(request.extensions()));
+        let source = WriteStream::new(Shared::clone(&self.shared), caller, options, request.into_inner());
         let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(write_stream::with_totals()).boxed());
         options::name_ack(LOWEST_ACK, response.metadata_mut().as_mut());
@@ -112,7 +117,11 @@ async fn receive(
     of_call: &RequestOptions,
     body: Bytes,
 ) -> Result<Receipt, Rejection> {
-    let options = request_options(of_call, &tidewell_v1::write_options(&body)?)?;
+    let begun = Instant::now();
+    let options = tidewell_v1::write_options(&body).map_err(Rejection::from);
+    let options = options
+        .and_then(|fields| request_options(of_call, &fields))
+        .map_err(|rejection| shared.refuse(caller.protocol, rejection, begun))?;
     let payload = Payload::new(SERVICE, body.clone());
     let decode = move |context: &DecodeContext<'_>| tidewell_v1::write_request(&body, context);
     shared.ingest.receive(caller, options, payload, decode).await

@@ -26,6 +26,7 @@ use super::{Logs, Metrics, PartialSuccess, Signal, Traces};
 use crate::decode::DecodeContext;
 use crate::ingest::{Caller, Payload, Protocol, Receipt, RequestOptions};
 use crate::receive::body::{self, ReceivedBody};
+use crate::receive::connections::Peer;
 use crate::receive::{Shared, http_answer, options};
 use crate::rejection::{Rejection, partial_success};
 
@@ -77,10 +78,10 @@ impl Format {
 }
 
 async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Response {
-    let started = Instant::now();
+    let begun = Instant::now();
     let format = Format::of(request.headers());
-    let caller =
-        Caller::anonymous(format.as_ref().map_or(Protocol::OtlpHttpProtobuf, |format| format.protocol()));
+    let protocol = protocol(&format);
+    let caller = Caller::anonymous(protocol).at(Peer::of(request.extensions()));
     let prepared = match format.clone() {
         Ok(format) => prepare(&shared, request).await.map(|(options, body)| (format, options, body)),
         Err(rejection) => Err(rejection),
@@ -88,10 +89,8 @@ async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Re
     let (format, options, ReceivedBody { bytes, memory, .. }) = match prepared {
         Ok(prepared) => prepared,
         Err(rejection) => {
-            // Counted here, since it never got to where the others are counted.
-            let result = Err(rejection);
-            shared.metrics.request(caller.protocol, &result, 0, started.elapsed());
-            return answer::<S>(format.unwrap_or(Format::Protobuf), result);
+            let rejection = shared.refuse(protocol, rejection, begun);
+            return refusal(format.unwrap_or(Format::Protobuf), &rejection);
         }
     };
     // From here on the bytes are on the account of `receive`.
@@ -113,12 +112,20 @@ async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Re
 async fn prepare(shared: &Shared, request: Request) -> Result<(RequestOptions, ReceivedBody), Rejection> {
     let options = options::of_request(request.headers())?;
     let (parts, body) = request.into_parts();
-    Ok((options, body::read(body, &parts.headers, &shared.body_limits()).await?))
+    let limits = shared.body_limits(Peer::of(&parts.extensions));
+    Ok((options, body::read(body, &parts.headers, &limits).await?))
 }
 
-async fn refuse_method(request: Request) -> Response {
-    let format = Format::of(request.headers()).unwrap_or(Format::Protobuf);
-    refusal(format, &Rejection::MethodNotAllowed { allow: "POST" })
+async fn refuse_method(State(shared): State<Shared>, request: Request) -> Response {
+    let format = Format::of(request.headers());
+    let rejection = Rejection::MethodNotAllowed { allow: "POST" };
+    let rejection = shared.refuse(protocol(&format), rejection, Instant::now());
+    refusal(format.unwrap_or(Format::Protobuf), &rejection)
+}
+
+/// What a request counts as: protobuf when its content type is neither.
+fn protocol(format: &Result<Format, Rejection>) -> Protocol {
+    format.as_ref().map_or(Protocol::OtlpHttpProtobuf, |format| format.protocol())
 }
 
 fn answer<S: Signal>(format: Format, result: Result<Receipt, Rejection>) -> Response {

@@ -1,6 +1,7 @@
 //! What all protocols promise their senders alike.
 
 mod levels;
+mod limits;
 mod retries;
 
 use std::sync::Arc;
