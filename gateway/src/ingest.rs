@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
 use crate::deliver::{Delivery, dead_letters};
+use crate::fault_point;
 use crate::memory::{MemoryBudget, MemoryGrant};
 use crate::observe::Metrics;
 use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
@@ -349,7 +350,7 @@ impl Ingest {
 /// The time in nanoseconds since 1970.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX).saturating_add(fault_point::clock_offset_nanos())
 }
 
 fn receipt(decoded: Decoded, refused_by_store: &[RecordError]) -> Receipt {
