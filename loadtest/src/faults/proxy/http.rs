@@ -115,8 +115,8 @@ async fn act(
             return Ok(silence(&mut requests.client).await);
         }
         Deed::AnswerInstead(answer) => {
-            ambush.answer(answer).await;
             control.done();
+            ambush.answer(answer).await;
         }
         Deed::CutWithin => {
             server.write_all(&head).await?;
@@ -136,8 +136,8 @@ async fn act(
         }
         Deed::AnswerAfter(answer) => {
             ambush.send_and_swallow(&mut server, &head, &body).await?;
-            ambush.answer(answer).await;
             control.done();
+            ambush.answer(answer).await;
         }
         Deed::Hold(time) => {
             // The side of the answers must not end the connection to the server when the client leaves.
@@ -197,8 +197,8 @@ async fn pass_answers(
             return Err(Ended);
         }
         if *gate.borrow() == Gate::Shut {
-            // Whoever waits wants the first bytes only.
-            drop(swallowed.try_send(()));
+            // Whoever waits wants the first bytes only: a message that finds no room is not needed.
+            let _first = swallowed.try_send(());
             continue;
         }
         control.pass().await?;

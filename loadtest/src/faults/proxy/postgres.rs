@@ -117,8 +117,8 @@ async fn pass_answers(
             return Err(Ended);
         }
         if *shut.borrow() {
-            // Whoever waits wants the first bytes only.
-            drop(swallowed.try_send(()));
+            // Whoever waits wants the first bytes only: a message that finds no room is not needed.
+            let _first = swallowed.try_send(());
             continue;
         }
         control.pass().await?;
