@@ -15,7 +15,7 @@ use super::ledger::{Fate, Ledger, Level, Page};
 use super::load::{Load, Strength};
 use super::outcome::Outcome;
 use super::progress::{Counters, summary};
-use super::record::{Identity, Kind, Run};
+use super::record::{Identity, Kind, Record, Run};
 use super::sender::{Manner, Sender, Stop};
 use super::verdict::{Verdict, judge};
 use super::world::{World, wait_for};
@@ -113,6 +113,22 @@ impl<'w> Bout<'w> {
         self.load.counters.more(kinds, records, Duration::from_secs(30)).await
     }
 
+    /// Waits until no record of these kinds has been acknowledged for a while, though they are sent.
+    pub(super) async fn until_refused(&self, kinds: &[Kind], patience: Duration) -> Result<()> {
+        let counters = self.counters();
+        let deadline = Instant::now() + patience;
+        loop {
+            let before: u64 = kinds.iter().map(|&kind| counters.acknowledged(kind)).sum();
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            if kinds.iter().map(|&kind| counters.acknowledged(kind)).sum::<u64>() == before {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("records are acknowledged even after {} s", patience.as_secs());
+            }
+        }
+    }
+
     /// Sends one record of its own and waits until it is in its store.
     pub(super) async fn fresh_arrives(&mut self, kind: Kind, patience: Duration) -> Result<()> {
         let sender = self.fresh_sender(kind)?;
@@ -173,6 +189,16 @@ impl<'w> Bout<'w> {
             }
         }
         let recovered = begin.elapsed();
+        let mut settled = self.rest().await?;
+        settled.recovered = recovered;
+        failures.append(&mut settled.failures);
+        settled.failures = failures;
+        Ok(settled)
+    }
+
+    /// The load ends, whatever state the stores are in.
+    pub(super) async fn rest(self) -> Result<Settled<'w>> {
+        let mut failures = Vec::new();
         let Self { world, run, gateways, load, .. } = self;
         let counters = std::sync::Arc::clone(&load.counters);
         let ledger = load.finish(SETTLING).await?;
@@ -192,11 +218,16 @@ impl<'w> Bout<'w> {
             ledger.acknowledged_at(Level::Stored),
             summary(&counters.retries())
         )];
-        Ok(Settled { world, run, gateways, ledger, recovered, notes, failures })
+        Ok(Settled { world, run, gateways, ledger, recovered: Duration::ZERO, notes, failures })
     }
 }
 
 impl Settled<'_> {
+    /// A record of the run.
+    pub(super) fn record(&self, kind: Kind, identity: Identity) -> Record {
+        self.run.record(kind, identity, false)
+    }
+
     /// Waits until the gateways have delivered everything, holds the stores against the ledger and stops the gateways.
     pub(super) async fn audit(mut self, runs: u32) -> Result<Outcome> {
         let verdict = self.verdict().await?;

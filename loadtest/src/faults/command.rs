@@ -100,7 +100,7 @@ impl FaultArgs {
             let report = all(world, &self.chosen()?).await;
             let mut out = std::io::stdout().lock();
             writeln!(out, "{}\nseed {}", report.table(), world.seed)?;
-            writeln!(out, "{}", report.json())?;
+            writeln!(out, "{}", report.json()?)?;
             report.is_clean()
         };
         Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -2,9 +2,31 @@
 
 use std::fmt::Write;
 
-use serde_json::json;
+use anyhow::Result;
+use serde::Serialize;
 
 use super::outcome::Outcome;
+
+/// A fault in the last line.
+#[derive(Serialize)]
+struct Line<'r> {
+    name: &'r str,
+    runs: u32,
+    acked: u64,
+    lost: u64,
+    duplicated: u64,
+    corrupted: u64,
+    recovered_s: f64,
+}
+
+/// The last line.
+#[derive(Serialize)]
+struct Last<'r> {
+    faults: Vec<Line<'r>>,
+    lost: u64,
+    duplicated: u64,
+    corrupted: u64,
+}
 
 /// Outcomes by the name of the fault, in the order in which they came.
 #[derive(Debug, Default)]
@@ -50,30 +72,24 @@ impl Report {
     }
 
     /// The last line.
-    pub(super) fn json(&self) -> String {
-        let faults: Vec<_> = self
-            .outcomes
-            .iter()
-            .map(|(name, outcome)| {
-                json!({
-                    "name": name,
-                    "runs": outcome.runs,
-                    "acked": outcome.acknowledged,
-                    "lost": outcome.lost,
-                    "duplicated": outcome.duplicated,
-                    "corrupted": outcome.corrupted,
-                    "recovered_s": (outcome.recovered.as_secs_f64() * 100.0).round() / 100.0,
-                })
-            })
-            .collect();
-        let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(|(_, outcome)| of(outcome)).sum::<u64>();
-        json!({
-            "faults": faults,
-            "lost": sum(|outcome| outcome.lost),
-            "duplicated": sum(|outcome| outcome.duplicated),
-            "corrupted": sum(|outcome| outcome.corrupted),
-        })
-        .to_string()
+    pub(super) fn json(&self) -> Result<String> {
+        let faults = self.outcomes.iter().map(|(name, outcome)| Line {
+            name,
+            runs: outcome.runs,
+            acked: outcome.acknowledged,
+            lost: outcome.lost,
+            duplicated: outcome.duplicated,
+            corrupted: outcome.corrupted,
+            recovered_s: (outcome.recovered.as_secs_f64() * 100.0).round() / 100.0,
+        });
+        let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(|(_, outcome)| of(outcome)).sum();
+        let last = Last {
+            faults: faults.collect(),
+            lost: sum(|outcome| outcome.lost),
+            duplicated: sum(|outcome| outcome.duplicated),
+            corrupted: sum(|outcome| outcome.corrupted),
+        };
+        Ok(serde_json::to_string(&last)?)
     }
 }
 
@@ -97,14 +113,14 @@ mod tests {
         let mut report = Report::default();
         report.add("1 killed".to_owned(), outcome());
         report.add("2 cut".to_owned(), Outcome { lost: 2, duplicated: 1, ..outcome() });
-        let expected = json!({
-            "faults": [
-                {"name": "1 killed", "runs": 3, "acked": 1000, "lost": 0, "duplicated": 0, "corrupted": 0, "recovered_s": 1.23},
-                {"name": "2 cut", "runs": 3, "acked": 1000, "lost": 2, "duplicated": 1, "corrupted": 0, "recovered_s": 1.23},
-            ],
-            "lost": 2, "duplicated": 1, "corrupted": 0,
-        });
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&report.json()).unwrap(), expected);
+        assert_eq!(
+            report.json().unwrap(),
+            concat!(
+                r#"{"faults":[{"name":"1 killed","runs":3,"acked":1000,"lost":0,"duplicated":0,"corrupted":0,"#,
+                r#""recovered_s":1.23},{"name":"2 cut","runs":3,"acked":1000,"lost":2,"duplicated":1,"corrupted":0,"#,
+                r#""recovered_s":1.23}],"lost":2,"duplicated":1,"corrupted":0}"#
+            )
+        );
         assert!(report.table().contains("2 cut") && report.table().contains("FAILED"));
     }
 

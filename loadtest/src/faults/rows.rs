@@ -2,10 +2,15 @@
 
 mod clickhouse;
 mod clock;
+mod damage;
+mod disk;
 mod kills;
 mod network;
+mod outage;
 mod points;
 mod postgres;
+mod rename;
+mod several;
 
 use std::pin::Pin;
 
@@ -49,15 +54,25 @@ pub(super) const ROWS: &[Row] = &[
     row("5", "gateway dies after a COMMIT", |world| Box::pin(points::after_commit(world))),
     row("6", "gateway dies within an INSERT", |world| Box::pin(points::in_body(world))),
     row("7", "gateway dies after an INSERT", |world| Box::pin(points::after_insert(world))),
+    row("8", "torn tail of the log", |world| Box::pin(damage::torn_tail(world))),
+    row("9", "bit flips in the log", |world| Box::pin(damage::flipped_bit(world))),
+    row("10", "sync of the log fails", |world| Box::pin(disk::sync_fails(world))),
+    row("11", "disk of the log is full", |world| Box::pin(disk::full(world))),
+    row("12", "log is gone or read-only", |world| Box::pin(disk::read_only(world))),
+    row("13", "gateway loses power", |world| Box::pin(disk::power_loss(world))),
     row("14", "clock jumps by an hour", |world| Box::pin(clock::jumps(world))),
     row("15", "Postgres stops at once", |world| Box::pin(kills::immediate_stop(world))),
     row("18", "COMMIT vanishes in a black hole", |world| Box::pin(network::commit_vanishes(world))),
     row("19", "Postgres refuses for a while", |world| Box::pin(postgres::refuses(world))),
     row("20", "Postgres is read-only", |world| Box::pin(postgres::read_only(world))),
+    row("22", "ClickHouse dies at a rename", |world| Box::pin(rename::dies(world))),
+    row("22b", "ClickHouse fails at a rename", |world| Box::pin(rename::fails(world))),
     row("23", "ClickHouse dies after a commit", |world| Box::pin(clickhouse::dies_after_commit(world))),
     row("26", "exception behind HTTP 200", |world| Box::pin(clickhouse::exception_in_body(world))),
     row("27", "ClickHouse refuses for a while", |world| Box::pin(clickhouse::refuses(world))),
     row("28", "INSERT ends after its time-out", |world| Box::pin(clickhouse::slow_insert(world))),
+    row("31", "both stores away, budget used up", |world| Box::pin(outage::both_stores(world))),
+    row("38", "retries through another gateway", |world| Box::pin(several::retries_elsewhere(world))),
     row("kills", "SIGKILL at random", |world| Box::pin(kills::random(world))),
     full("network", "slow, cut, silent connections", |world| Box::pin(network::troubles(world))),
 ];

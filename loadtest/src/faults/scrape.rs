@@ -40,14 +40,15 @@ impl Scrape {
         Some(values.sum())
     }
 
-    /// Rows that the gateway has acknowledged or is about to, and has not seen committed.
+    /// Rows and frames of the log that have not been seen committed.
     pub(super) fn undelivered(&self) -> Result<f64> {
-        self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")
+        let rows = self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")?;
+        Ok(rows + self.sum("tidewell_log_frames_waiting").unwrap_or_default())
     }
 
-    /// Parts of the log that were found damaged and set aside.
+    /// Bytes of the log that were found damaged and put aside.
     pub(super) fn quarantined(&self) -> f64 {
-        self.sum("tidewell_wal_quarantined_ranges").unwrap_or_default()
+        self.sum("tidewell_log_quarantined_bytes").unwrap_or_default()
     }
 
     /// Records that are kept as dead letters.

@@ -52,11 +52,6 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing is wrong.
-    pub(super) fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.corrupted == 0
-    }
-
     fn name(&mut self, count_before: u64, wrong: impl FnOnce() -> String) {
         if count_before < NAMED as u64 {
             self.named.push(wrong());
