@@ -13,6 +13,7 @@
 //! The oracle shares no code with the gateway. It is tested by seeded losses, duplicates and corruptions, and by gateways
 //! that leave a step out ([`command`]'s `--expect-caught`).
 
+mod attacks;
 mod audit;
 mod bout;
 mod client;

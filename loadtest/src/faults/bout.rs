@@ -16,6 +16,7 @@ use super::load::{Load, Strength};
 use super::outcome::Outcome;
 use super::progress::{Counters, summary};
 use super::record::{Identity, Kind, Record, Run};
+use super::scrape;
 use super::sender::{Manner, Sender, Stop};
 use super::verdict::{Verdict, judge};
 use super::world::{World, wait_for};
@@ -151,6 +152,24 @@ impl<'w> Bout<'w> {
         .await
     }
 
+    /// Sends one request of this many records, of which one is poisoned, and waits for its acknowledgement.
+    pub(super) async fn send_poisoned(&mut self, kind: Kind, records: u32) -> Result<()> {
+        let sender = self.fresh_sender(kind)?;
+        let counters = Counters::default();
+        let mut clients = sender.clients();
+        let poisoned = Some(records / 3);
+        let stop = Stop::default();
+        let sent = sender.send(&mut clients, 0, records, poisoned, &stop, &counters);
+        let sent = tokio::time::timeout(SETTLING, sent).await;
+        let sent = sent
+            .with_context(|| format!("a poisoned request is not taken: {}", summary(&counters.retries())))?;
+        if !matches!(sent.fate, Fate::Acknowledged { .. }) {
+            bail!("a poisoned request is refused: {}", summary(&counters.refusals()));
+        }
+        self.load.extra.push(Page { sender: sender.number, kind, requests: vec![sent] });
+        Ok(())
+    }
+
     fn fresh_sender(&mut self, kind: Kind) -> Result<Sender> {
         let number = self.fresh;
         self.fresh += 1;
@@ -223,6 +242,16 @@ impl<'w> Bout<'w> {
 }
 
 impl Settled<'_> {
+    /// Has the first gateway replay all its dead letters.
+    pub(super) async fn replay_dead_letters(&self) -> Result<()> {
+        let gateway = self.gateways.first().context("a bout has a gateway")?;
+        let answer = scrape::call(gateway.setup.address.http, "POST", "/dead-letters/replay", "{}").await?;
+        if !answer.0.is_success() {
+            bail!("it answers {}: {}", answer.0, answer.1);
+        }
+        Ok(())
+    }
+
     /// A record of the run.
     pub(super) fn record(&self, kind: Kind, identity: Identity) -> Record {
         self.run.record(kind, identity, false)

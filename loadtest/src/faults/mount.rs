@@ -19,7 +19,9 @@ impl Mount {
     /// One in memory of this many MiB.
     pub(super) fn memory(at: &Path, mebibytes: u32) -> Result<Self> {
         std::fs::create_dir_all(at).with_context(|| format!("cannot create {}", at.display()))?;
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(at))?;
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(at))?;
         Ok(Self { at: at.to_owned(), image: None })
     }
 
@@ -36,7 +38,8 @@ impl Mount {
     /// An ext4 of this many MiB in a file.
     pub(super) fn disk(at: &Path, image: PathBuf, mebibytes: u64) -> Result<Self> {
         std::fs::create_dir_all(at).with_context(|| format!("cannot create {}", at.display()))?;
-        let file = std::fs::File::create(&image).with_context(|| format!("cannot create {}", image.display()))?;
+        let file =
+            std::fs::File::create(&image).with_context(|| format!("cannot create {}", image.display()))?;
         file.set_len(mebibytes << 20)?;
         drop(file);
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;

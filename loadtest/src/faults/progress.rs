@@ -17,6 +17,8 @@ use super::record::Kind;
 pub(super) struct Counters {
     logs: AtomicU64,
     metrics: AtomicU64,
+    /// When requests were acknowledged, and how long that took.
+    latencies: Mutex<Vec<(Instant, Duration)>>,
     tried_again: Mutex<BTreeMap<String, u64>>,
     refused: Mutex<BTreeMap<String, u64>>,
 }
@@ -26,6 +28,8 @@ impl Counters {
     pub(super) fn settled(&self, kind: Kind, sent: &Sent) {
         if matches!(sent.fate, Fate::Acknowledged { .. }) {
             self.of(kind).fetch_add(u64::from(sent.acknowledged()), Ordering::Relaxed);
+            let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+            latencies.push((Instant::now(), sent.took));
         }
     }
 
@@ -52,6 +56,15 @@ impl Counters {
     /// Requests that were refused for good, by what was said.
     pub(super) fn refusals(&self) -> BTreeMap<String, u64> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The 99th percentile of the times that acknowledgements took since then; none when there were none.
+    pub(super) fn p99_since(&self, begin: Instant) -> Option<Duration> {
+        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut took: Vec<Duration> =
+            latencies.iter().filter(|(at, _)| *at >= begin).map(|&(_, took)| took).collect();
+        took.sort_unstable();
+        took.get((took.len() * 99 / 100).min(took.len().saturating_sub(1))).copied()
     }
 
     /// Waits until this many more records of each of these kinds are acknowledged.

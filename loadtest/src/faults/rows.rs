@@ -4,10 +4,12 @@ mod clickhouse;
 mod clock;
 mod damage;
 mod disk;
+mod hostile;
 mod kills;
 mod network;
 mod outage;
 mod points;
+mod poison;
 mod postgres;
 mod rename;
 mod several;
@@ -73,6 +75,8 @@ pub(super) const ROWS: &[Row] = &[
     row("28", "INSERT ends after its time-out", |world| Box::pin(clickhouse::slow_insert(world))),
     row("31", "both stores away, budget used up", |world| Box::pin(outage::both_stores(world))),
     row("38", "retries through another gateway", |world| Box::pin(several::retries_elsewhere(world))),
+    row("40", "hostile requests", |world| Box::pin(hostile::requests(world))),
+    row("41", "poisoned records", |world| Box::pin(poison::records(world))),
     row("kills", "SIGKILL at random", |world| Box::pin(kills::random(world))),
     full("network", "slow, cut, silent connections", |world| Box::pin(network::troubles(world))),
 ];

@@ -42,7 +42,8 @@ impl Scrape {
 
     /// Rows and frames of the log that have not been seen committed.
     pub(super) fn undelivered(&self) -> Result<f64> {
-        let rows = self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")?;
+        let rows =
+            self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")?;
         Ok(rows + self.sum("tidewell_log_frames_waiting").unwrap_or_default())
     }
 

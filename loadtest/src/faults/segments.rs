@@ -46,7 +46,8 @@ fn frames(segment: &[u8]) -> Vec<usize> {
         && segment.get(at..at + HEAD_BYTES).is_some_and(|head| head.iter().any(|&byte| byte != 0))
     {
         let body = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        let Some(next) = body.checked_next_multiple_of(8).and_then(|body| at.checked_add(HEAD_BYTES + body)) else {
+        let Some(next) = body.checked_next_multiple_of(8).and_then(|body| at.checked_add(HEAD_BYTES + body))
+        else {
             break;
         };
         if next > segment.len() {

@@ -28,7 +28,8 @@ impl Strace {
         command.args(["--follow-forks", "--quiet=all", "--attach"]).arg(raw.to_string());
         command.arg(format!("--trace={calls}")).arg(format!("--inject={calls}:{deed}"));
         command.arg("--output").arg(&log).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = command.kill_on_drop(true).spawn().context("cannot run strace: apt-get install strace")?;
+        let child =
+            command.kill_on_drop(true).spawn().context("cannot run strace: apt-get install strace")?;
         let mut strace = Self { child, log };
         wait_for("strace attaches", Duration::from_secs(10), || {
             let all = is_traced(raw.get());
@@ -64,8 +65,11 @@ impl Strace {
             // It may have ended with the process.
             let _sent = kill_process(own, Signal::INT);
         }
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
-        ended.context("strace does not let go")?.context("strace cannot be waited for")?;
+        if tokio::time::timeout(Duration::from_secs(3), self.child.wait()).await.is_err() {
+            // The kernel lets a process go when its tracer ends. strace itself waits in vain for the threads of one that
+            // was killed.
+            self.child.kill().await.context("cannot end strace")?;
+        }
         Ok(())
     }
 }

@@ -64,10 +64,14 @@ async fn flip(world: &World, random: &mut StdRng) -> Result<Outcome> {
     let mut damaged = Vec::new();
     for kind in Kind::ALL {
         let segments = segments::all_segments(&wal.join(kind.store()))?;
-        let identity = acknowledged_late(&settled.ledger, kind, random).context("nothing was acknowledged")?;
+        let identity =
+            acknowledged_late(&settled.ledger, kind, random).context("nothing was acknowledged")?;
         let hash = settled.record(kind, identity).fingerprint();
         if !segments::flip_a_bit_of(&segments, &format!("{hash:016x}"))? {
-            bail!("a record that was acknowledged as durable is in no segment of the log for {}", kind.store());
+            bail!(
+                "a record that was acknowledged as durable is in no segment of the log for {}",
+                kind.store()
+            );
         }
         damaged.push((kind, identity));
     }

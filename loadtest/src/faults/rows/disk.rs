@@ -102,7 +102,10 @@ pub(super) async fn read_only(world: &World) -> Result<Outcome> {
 /// What was made anew in the place of the folder, if anything, must not keep it from coming back.
 fn come_back(there: &Path, away: &Path) -> Result<()> {
     if there.try_exists()? {
-        bail!("the gateway made {} anew while it was moved away: it may hold what was acknowledged", there.display());
+        bail!(
+            "the gateway made {} anew while it was moved away: it may hold what was acknowledged",
+            there.display()
+        );
     }
     std::fs::rename(away, there).context("cannot move a log back")
 }
@@ -112,7 +115,8 @@ pub(super) async fn power_loss(world: &World) -> Result<Outcome> {
     let times = world.times(5, 2);
     let run = world.new_run()?;
     let folder = world.new_folder(run, "disk")?;
-    let (gateway, mut mount) = on_mount(world, run, |wal| Mount::disk(wal, folder.join("image"), 256)).await?;
+    let (gateway, mut mount) =
+        on_mount(world, run, |wal| Mount::disk(wal, folder.join("image"), 256)).await?;
     let strength = Strength { stored: false, ..Strength::default() };
     let mut bout = Bout::under_load(world, run, vec![gateway], None, strength).await?;
     for _ in 0..times {
@@ -133,7 +137,11 @@ pub(super) async fn power_loss(world: &World) -> Result<Outcome> {
 }
 
 /// A running gateway whose log is on a file system of its own.
-async fn on_mount(world: &World, run: Run, mount: impl FnOnce(&Path) -> Result<Mount>) -> Result<(Gateway, Mount)> {
+async fn on_mount(
+    world: &World,
+    run: Run,
+    mount: impl FnOnce(&Path) -> Result<Mount>,
+) -> Result<(Gateway, Mount)> {
     world.mend();
     world.stores.up().await?;
     let mut gateway = world.new_gateway(run, "gateway")?;

@@ -9,14 +9,23 @@ use anyhow::Result;
 use super::super::bout::Bout;
 use super::super::outcome::Outcome;
 use super::super::record::Kind;
-use super::super::strace::Strace;
 use super::super::stores::wait_until_gone;
+use super::super::strace::Strace;
 use super::super::world::World;
 
 /// What gives a part its name.
 const RENAME: &str = "rename,renameat,renameat2";
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// From now on until it is started again every rename is that of an INSERT.
+async fn stop_merges(world: &World) -> Result<()> {
+    let store = &world.readers.clickhouse;
+    store.query(format!("SYSTEM STOP MERGES `{}`.logs_events", store.database)).await?;
+    // Those that run already.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    Ok(())
+}
 
 /// 22: it dies.
 pub(super) async fn dies(world: &World) -> Result<Outcome> {
@@ -25,6 +34,7 @@ pub(super) async fn dies(world: &World) -> Result<Outcome> {
     for time in 0..times {
         let pid = world.stores.pid(Kind::Log).await?;
         let log = world.new_folder(bout.run, "strace")?.join(format!("{time}"));
+        stop_merges(world).await?;
         let strace = Strace::attach(pid, RENAME, "error=EIO:signal=KILL", log).await?;
         wait_until_gone(pid, PATIENCE).await?;
         strace.detach().await?;
@@ -42,11 +52,14 @@ pub(super) async fn fails(world: &World) -> Result<Outcome> {
     for time in 0..times {
         let pid = world.stores.pid(Kind::Log).await?;
         let log = world.new_folder(bout.run, "strace")?.join(format!("{time}"));
+        stop_merges(world).await?;
         let strace = Strace::attach(pid, RENAME, "error=EIO:when=1", log).await?;
         strace.wait_until_injected(PATIENCE).await?;
         failed += strace.injected();
         strace.detach().await?;
         bout.more(&Kind::ALL, 50).await?;
     }
+    let store = &world.readers.clickhouse;
+    store.query(format!("SYSTEM START MERGES `{}`.logs_events", store.database)).await?;
     Ok(bout.finish(times).await?.note(format!("{failed} renames failed")))
 }
