@@ -12,9 +12,10 @@ use super::super::world::World;
 use crate::processes::Process;
 
 /// Limits that make a small gateway.
-const LIMITS: [(&str, &str); 3] = [
+const LIMITS: [(&str, &str); 4] = [
     ("TIDEWELL_INGEST_IN_FLIGHT_BYTES", "134217728"),
     ("TIDEWELL_INGEST_MAX_REQUEST_BYTES", "16777216"),
+    ("TIDEWELL_INGEST_MAX_DECODED_BYTES", "67108864"),
     ("TIDEWELL_HTTP_BODY_TIMEOUT_SECONDS", "5"),
 ];
 
