@@ -28,7 +28,7 @@ const LIVENESS: Duration = Duration::from_secs(10);
 const SETTLING: Duration = Duration::from_secs(20);
 
 /// The gateway has to deliver what it holds within this time.
-const DRAINING: Duration = Duration::from_secs(60);
+const DRAINING: Duration = Duration::from_secs(30);
 
 /// The first number of the senders of fresh records.
 const FRESH: u32 = 1_000;
@@ -266,14 +266,16 @@ impl Settled<'_> {
     /// Waits until the gateways have delivered everything and holds the stores against the ledger.
     pub(super) async fn verdict(&mut self) -> Result<Verdict> {
         for gateway in &self.gateways {
-            wait_for("the gateway delivers what it holds", DRAINING, || async {
+            let drained = wait_for("the gateway delivers what it holds", DRAINING, || async {
                 let left = gateway.scrape().await?.undelivered()?;
                 if left > 0.0 {
-                    bail!("{left} rows are left")
+                    bail!("{left} are left")
                 }
                 Ok(Some(()))
-            })
-            .await?;
+            });
+            if let Err(error) = drained.await {
+                self.failures.push(format!("{error:#}"));
+            }
         }
         let rows = self.world.readers.rows(self.run).await?;
         let verdict = judge(self.run, &self.ledger, &rows);
