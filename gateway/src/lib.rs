@@ -10,13 +10,15 @@
 //! 6. [`store`]: a cut is committed by TimescaleDB or ClickHouse, entirely or not at all;
 //! 7. [`rejection`]: why a request is refused, in every protocol's words.
 //!
-//! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens.
+//! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens, [`fault_point`] is
+//! where fault tests end or break it.
 #![forbid(unsafe_code)]
 
 pub mod command;
 pub mod config;
 pub mod decode;
 pub mod deliver;
+pub mod fault_point;
 pub mod ingest;
 pub mod memory;
 pub mod observe;
@@ -25,3 +27,4 @@ pub mod registry;
 pub mod rejection;
 pub mod server;
 pub mod store;
+pub mod wal;

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use http::Uri;
 
 use crate::audit::{ClickHouse, Stores};
+use crate::faults::command::FaultArgs;
 use crate::idle;
 use crate::measure::{Bench, Plan};
 use crate::pacing::Load;
@@ -43,6 +44,8 @@ enum Command {
     Idle(IdleArgs),
     /// Creates or drops the databases of a run of bench.sh.
     Scratch(ScratchArgs),
+    /// Kills and disturbs gateways and stores of its own and audits what was acknowledged.
+    Faults(FaultArgs),
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +222,7 @@ impl Cli {
                 report.idle = Some(idle::measure(&gateway, Duration::from_secs(args.seconds)).await?);
                 finish(&report, args.json)
             }
+            Command::Faults(args) => args.run().await,
             Command::Scratch(args) => {
                 let Stores { postgres, clickhouse, .. } = args.stores.stores();
                 if args.action == "create" {

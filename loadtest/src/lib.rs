@@ -11,12 +11,16 @@
 //! 6. [`measure`] does all this for one workload, [`suite`] lists the workloads behind the project's figures,
 //!    [`idle`] measures the gateway at rest; [`floors`] and [`report`] say what came of it. [`scratch`] makes the
 //!    databases for it.
+//!
+//! [`faults`] is a tester of its own: it kills and disturbs gateways and stores and asks whether anything
+//! acknowledged was lost, doubled or changed.
 #![forbid(unsafe_code)]
 
 pub mod audit;
 pub mod cli;
 pub mod drive;
 pub mod encode;
+pub mod faults;
 pub mod floors;
 pub mod identity;
 pub mod idle;

@@ -69,6 +69,11 @@ impl Process {
         if self.tree { proc::tree_cpu_s(self.pid) } else { proc::own_cpu_s(self.pid) }
     }
 
+    /// Most memory that the process itself ever had, in bytes.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        proc::peak_rss_bytes(self.pid)
+    }
+
     /// Memory at this moment, in bytes.
     pub fn memory_bytes(&self) -> Result<u64> {
         if self.tree { proc::tree_pss_bytes(self.pid) } else { proc::rss_bytes(self.pid) }

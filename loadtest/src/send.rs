@@ -18,6 +18,9 @@ use bytes::Bytes;
 use crate::tally::Answer;
 use crate::workload::{Endpoint, Protocol};
 
+pub(crate) use answer::LEVEL_KEY;
+pub(crate) use bytes_codec::BytesCodec;
+
 /// Where the gateway is and what is asked of it.
 #[derive(Debug, Clone)]
 pub struct Target {

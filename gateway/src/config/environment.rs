@@ -9,6 +9,12 @@ pub(super) const COMMAND_LINE: [&str; 2] = ["TIDEWELL_CONFIG", "TIDEWELL_ENV_FIL
 /// Variables that begin so belong to the tests and to the embedded stores.
 const OTHERS: [&str; 1] = ["TIDEWELL_TEST_"];
 
+/// Variables that ask a build for fault tests for faults; any other build refuses them.
+#[cfg(feature = "fault-injection")]
+const FAULTS: &[&str] = &crate::fault_point::VARIABLES;
+#[cfg(not(feature = "fault-injection"))]
+const FAULTS: &[&str] = &[];
+
 /// What a variable means.
 #[derive(Debug, PartialEq)]
 pub(super) enum Meaning {
@@ -32,6 +38,7 @@ pub(super) fn meaning(name: &str, text: &str) -> Meaning {
     }
     let is_ours = name.starts_with(PREFIX)
         && !COMMAND_LINE.contains(&name)
+        && !FAULTS.contains(&name)
         && !OTHERS.iter().any(|other| name.starts_with(other))
         && !is_service_link(name, text);
     if !is_ours {

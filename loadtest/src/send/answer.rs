@@ -12,7 +12,7 @@ use crate::tally::Answer;
 use crate::workload::Protocol;
 
 /// The key under which the gateway names the level of its acknowledgement, in headers and metadata.
-pub(super) const LEVEL_KEY: &str = "tidewell-ack";
+pub(crate) const LEVEL_KEY: &str = "tidewell-ack";
 
 #[derive(Deserialize)]
 struct RestAnswer {

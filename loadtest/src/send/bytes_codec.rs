@@ -9,7 +9,7 @@ const BUFFER_BYTES: usize = 512 * 1024;
 
 /// Sends and receives messages as they are on the wire.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct BytesCodec;
+pub(crate) struct BytesCodec;
 
 impl Codec for BytesCodec {
     type Encode = Bytes;

@@ -1,0 +1,124 @@
+//! Places where `make faults` ends, breaks or confuses the gateway: variables of the environment in, a death, a skipped
+//! step or another clock at exactly the named place out.
+//!
+//! Only a build with the cargo feature `fault-injection` reads the variables; in any other build all functions here are
+//! empty and the configuration refuses the variables as it refuses every unknown one.
+//!
+//! | variable | value | effect |
+//! |---|---|---|
+//! | `TIDEWELL_FAULT_POINT` | `NAME` or `NAME:N`, a name of [`Point`] | abort at the N-th time (from 1) that the point is reached |
+//! | `TIDEWELL_BROKEN` | a name of [`Step`] | the step is left out |
+//! | `TIDEWELL_FAULT_CLOCK_OFFSET_S` | seconds, or the path of a file that holds them | the wall clock is off by that much, from then on; the file is read each time, so that the clock can jump |
+//!
+//! A value that means nothing ends the process at its first use: a fault that never happens would prove nothing.
+
+use std::fmt;
+
+/// A place at which the process can be made to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// A group of frames has been written to the log, and not been synced.
+    WalBeforeSync,
+    /// The group is durable, and nobody has been told.
+    WalAfterSync,
+    /// A cut is durable, and its rows have not been sent.
+    DeliverAfterCut,
+    /// Some rows of a COPY have been sent to Postgres.
+    TimescaleInCopy,
+    /// Postgres has committed, and nothing has been made of its answer.
+    TimescaleAfterCommit,
+    /// A part of the body of an INSERT has been sent to ClickHouse.
+    ClickHouseInBody,
+    /// ClickHouse has answered an INSERT, and nothing has been made of the answer.
+    ClickHouseAfterInsert,
+}
+
+/// A step on which a guarantee rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Syncing the log before an append counts as durable.
+    Fsync,
+    /// Counting the rows of a cut in ClickHouse when a repeated INSERT succeeds.
+    CountAfterSecondSuccess,
+    /// Writing down progress in the transaction of a COPY.
+    Progress,
+}
+
+impl Point {
+    /// All points.
+    pub const ALL: [Self; 7] = [
+        Self::WalBeforeSync,
+        Self::WalAfterSync,
+        Self::DeliverAfterCut,
+        Self::TimescaleInCopy,
+        Self::TimescaleAfterCommit,
+        Self::ClickHouseInBody,
+        Self::ClickHouseAfterInsert,
+    ];
+
+    /// Its name in `TIDEWELL_FAULT_POINT`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WalBeforeSync => "wal.before_sync",
+            Self::WalAfterSync => "wal.after_sync",
+            Self::DeliverAfterCut => "deliver.after_cut",
+            Self::TimescaleInCopy => "timescale.in_copy",
+            Self::TimescaleAfterCommit => "timescale.after_commit",
+            Self::ClickHouseInBody => "clickhouse.in_body",
+            Self::ClickHouseAfterInsert => "clickhouse.after_insert",
+        }
+    }
+}
+
+impl Step {
+    /// All steps.
+    pub const ALL: [Self; 3] = [Self::Fsync, Self::CountAfterSecondSuccess, Self::Progress];
+
+    /// Its name in `TIDEWELL_BROKEN`, which says what is wrong with a build without the step.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fsync => "no_fsync",
+            Self::CountAfterSecondSuccess => "trust_second_success",
+            Self::Progress => "no_progress",
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+pub(crate) use injected::VARIABLES;
+#[cfg(feature = "fault-injection")]
+pub use injected::{clock_offset_nanos, is_left_out, reached};
+
+/// Ends the process here if the environment says so.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn reached(_point: Point) {}
+
+/// Whether the step is to be left out.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn is_left_out(_step: Step) -> bool {
+    false
+}
+
+/// How far the wall clock is off, in nanoseconds.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn clock_offset_nanos() -> i64 {
+    0
+}
+
+#[cfg(feature = "fault-injection")]
+mod injected;

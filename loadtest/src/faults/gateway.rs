@@ -1,0 +1,183 @@
+//! A gateway as a process: settings in, a process that can be killed and started again on the same log out.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::client::Address;
+use super::scrape::{self, Scrape};
+
+/// Longest wait for a gateway that starts.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a gateway is and how it is set.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    /// The program.
+    pub(super) program: PathBuf,
+    /// Its listeners.
+    pub(super) address: Address,
+    /// Where it runs: its logs are in `data/wal` there, and what it says goes to `gateway.log`.
+    pub(super) folder: PathBuf,
+    /// Settings, by the name of their variable.
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// A gateway that runs or has run. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    /// How it is started the next time.
+    pub(super) setup: Setup,
+    child: Option<Child>,
+}
+
+impl Setup {
+    /// The folder of its logs.
+    pub(super) fn wal(&self) -> PathBuf {
+        self.folder.join("data/wal")
+    }
+
+    /// The file of what it says.
+    pub(super) fn said(&self) -> PathBuf {
+        self.folder.join("gateway.log")
+    }
+}
+
+impl Gateway {
+    /// A gateway that does not run yet.
+    pub(super) fn new(setup: Setup) -> Self {
+        Self { setup, child: None }
+    }
+
+    /// Sets something from the next start on; none takes it back.
+    pub(super) fn set(&mut self, variable: &str, value: Option<String>) {
+        match value {
+            Some(value) => drop(self.setup.settings.insert(variable.to_owned(), value)),
+            None => drop(self.setup.settings.remove(variable)),
+        }
+    }
+
+    /// Starts it and does not wait.
+    pub(super) fn spawn(&mut self) -> Result<()> {
+        let Setup { program, address, folder, settings } = &self.setup;
+        let path = self.setup.said();
+        let log = OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("cannot write {}", path.display()))?;
+        let mut command = Command::new(program);
+        command.current_dir(folder);
+        command.arg("serve").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        // What is set for the harness must not reach the gateway, which refuses variables that it does not know.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("TIDEWELL_")) {
+                command.env_remove(name);
+            }
+        }
+        command.env("TIDEWELL_HTTP_LISTEN", address.http.to_string());
+        command.env("TIDEWELL_GRPC_LISTEN", address.grpc.to_string());
+        command.envs(settings);
+        self.child = Some(command.spawn().context("cannot start the gateway")?);
+        Ok(())
+    }
+
+    /// Starts it and waits until it takes requests.
+    pub(super) async fn start(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait_until_it_answers().await
+    }
+
+    /// Waits until it answers on its HTTP port, ready or not.
+    pub(super) async fn wait_until_it_answers(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.ended()? {
+                bail!(
+                    "the gateway ended while it was starting ({status}): see {}",
+                    self.setup.said().display()
+                );
+            }
+            if scrape::answers(self.setup.address.http).await {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("the gateway does not answer within {} s", PATIENCE.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> Result<Pid> {
+        let id = self.child.as_ref().and_then(Child::id).context("the gateway does not run")?;
+        Pid::from_raw(id.cast_signed()).context("the gateway has no process id")
+    }
+
+    /// Sends it SIGKILL and waits for its end.
+    pub(super) async fn kill(&mut self) -> Result<()> {
+        if let Some(child) = &mut self.child {
+            child.kill().await.context("cannot kill the gateway")?;
+        }
+        self.child = None;
+        Ok(())
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { bail!("the gateway was not started") };
+        Ok(child.try_wait()?)
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn wait_for_its_end(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let Some(child) = &mut self.child else { bail!("the gateway was not started") };
+        let ended = tokio::time::timeout(patience, child.wait()).await;
+        let status = ended
+            .map_err(|_| anyhow::anyhow!("the gateway did not end within {} s", patience.as_secs()))??;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Ends it in an orderly way.
+    pub(super) async fn stop(&mut self) -> Result<()> {
+        if self.child.is_none() || self.ended()?.is_some() {
+            self.child = None;
+            return Ok(());
+        }
+        kill_process(self.pid()?, Signal::TERM).context("cannot stop the gateway")?;
+        let stopped = self.wait_for_its_end(Duration::from_secs(20)).await;
+        if stopped.is_err() {
+            self.kill().await?;
+        }
+        let status = stopped?;
+        if !status.success() {
+            bail!(
+                "the gateway ended with {status} when it was asked to stop: see {}",
+                self.setup.said().display()
+            );
+        }
+        Ok(())
+    }
+
+    /// What it says of itself now.
+    pub(super) async fn scrape(&self) -> Result<Scrape> {
+        scrape::scrape(self.setup.address.http).await
+    }
+}
+
+/// Two ports that nobody listens on.
+pub(super) fn free_address() -> Result<Address> {
+    let free = || -> Result<(std::net::TcpListener, SocketAddr)> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    // Both are held until both are known, so that they differ.
+    let ((_http, http), (_grpc, grpc)) = (free()?, free()?);
+    Ok(Address { http, grpc })
+}

@@ -1,0 +1,121 @@
+//! What a gateway says of itself: its HTTP address in, readiness and metrics out. The one place that knows their names.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The metrics of one moment, by name and labels as they are written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scrape(HashMap<String, f64>);
+
+impl Scrape {
+    fn read(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = lines.filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Self(samples.collect())
+    }
+
+    /// The sum over all labels of a metric; none when there is no such metric.
+    fn sum(&self, metric: &str) -> Option<f64> {
+        let of_metric = |name: &str| {
+            name.strip_prefix(metric).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+        };
+        let mut values =
+            self.0.iter().filter(|(name, _)| of_metric(name)).map(|(_, value)| *value).peekable();
+        values.peek()?;
+        Some(values.sum())
+    }
+
+    /// Rows and frames of the log that have not been seen committed.
+    pub(super) fn undelivered(&self) -> Result<f64> {
+        let rows =
+            self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")?;
+        Ok(rows + self.sum("tidewell_log_frames_waiting").unwrap_or_default())
+    }
+
+    /// Bytes of the log that were found damaged and put aside.
+    pub(super) fn quarantined(&self) -> f64 {
+        self.sum("tidewell_log_quarantined_bytes").unwrap_or_default()
+    }
+
+    /// Records that are kept as dead letters.
+    pub(super) fn dead_letters(&self) -> f64 {
+        self.sum("tidewell_dead_letters_total").unwrap_or_default()
+    }
+}
+
+/// What it says now.
+pub(super) async fn scrape(http: SocketAddr) -> Result<Scrape> {
+    let (status, body) = call(http, "GET", "/metrics", "").await?;
+    if status != StatusCode::OK {
+        bail!("/metrics answers {status}");
+    }
+    Ok(Scrape::read(&body))
+}
+
+/// Whether anything answers there.
+pub(super) async fn answers(http: SocketAddr) -> bool {
+    call(http, "GET", "/healthz", "").await.is_ok_and(|(status, _)| status == StatusCode::OK)
+}
+
+/// Whether it says that it takes writes.
+pub(super) async fn is_ready(http: SocketAddr) -> bool {
+    call(http, "GET", "/readyz", "").await.is_ok_and(|(status, _)| status == StatusCode::OK)
+}
+
+/// One request with an empty or a JSON body.
+pub(super) async fn call(
+    http: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(StatusCode, String)> {
+    let exchange = async {
+        let socket = TcpStream::connect(http).await.context("no connection to the gateway")?;
+        let (mut sender, connection) = handshake(TokioIo::new(socket)).await?;
+        // Ends with the sender; an error shows in the request that it broke.
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, http.to_string())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?;
+        let response = sender.send_request(request).await.context("the gateway does not answer")?;
+        let status = response.status();
+        let body =
+            response.into_body().collect().await.context("the gateway broke off its answer")?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.context("the gateway takes too long to answer")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_no_other() {
+        let scrape = Scrape::read(
+            "# TYPE tidewell_queue_rows gauge\ntidewell_queue_rows{store=\"timescale\"} 3\n\
+             tidewell_queue_rows{store=\"clickhouse\"} 4\ntidewell_queue_rows_other 9\ntidewell_ready 1\n# EOF\n",
+        );
+        assert_eq!(scrape.undelivered().unwrap(), 7.0);
+        assert_eq!(scrape.sum("tidewell_ready"), Some(1.0));
+        assert!(Scrape::read("").undelivered().is_err());
+    }
+}
