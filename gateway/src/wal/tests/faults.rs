@@ -207,7 +207,7 @@ async fn lazy_frames_need_no_pause_to_become_durable() {
     let mut count = 0;
     while log.synced() == Position(0) {
         assert!(started.elapsed() < Duration::from_secs(10), "{count} notes and no sync");
-        log.append_lazily(2, body(count, 10));
+        log.append_lazily(2, body(count, 10), None);
         count += 1;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
