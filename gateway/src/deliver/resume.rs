@@ -66,8 +66,13 @@ impl Resume {
                 }
             }
         }
-        resume.from = resume.open.first_key_value().map_or(resume.until.next(), |(position, _)| *position);
+        resume.finish();
         Ok(resume)
+    }
+
+    /// The log has been read to its end.
+    fn finish(&mut self) {
+        self.from = self.open.first_key_value().map_or(self.until.next(), |(position, _)| *position);
     }
 
     fn apply(&mut self, position: Position, header: EntryHeader, each: &mut dyn FnMut(RequestHeader)) {
@@ -147,26 +152,34 @@ impl Resume {
 impl Held {
     /// What no cut holds of a piece.
     pub(super) fn left_of(&self, key: &GatherKey, piece: Piece) -> Vec<Piece> {
-        let mut held: Vec<&Range<u32>> = self
-            .0
-            .iter()
-            .filter(|rows| rows.batch == piece.index && rows.day == key.day)
-            .map(|rows| &rows.rows)
-            .collect();
-        if held.is_empty() {
+        if self.0.is_empty() {
             return vec![piece];
         }
-        held.sort_by_key(|rows| rows.start);
         let end = piece.start.saturating_add(u32::try_from(piece.batch.len()).unwrap_or(u32::MAX));
+        let left = self.ranges_left(piece.index, key.day, piece.start..end);
+        let part = |rows: Range<u32>| {
+            let (offset, count) = (index(rows.start - piece.start), index(rows.end - rows.start));
+            Piece { start: rows.start, batch: piece.batch.slice(offset, count), ..piece.clone() }
+        };
+        left.into_iter().map(part).collect()
+    }
+
+    /// What no cut holds of these rows of a batch and partition.
+    fn ranges_left(&self, batch: u16, day: Option<i64>, rows: Range<u32>) -> Vec<Range<u32>> {
+        let of_part = self.0.iter().filter(|held| held.batch == batch && held.day == day);
+        let mut held: Vec<&Range<u32>> = of_part.map(|held| &held.rows).collect();
+        held.sort_by_key(|held| held.start);
         let mut left = Vec::new();
-        let mut at = piece.start;
-        for rows in held.into_iter().chain(std::iter::once(&(end..end))) {
-            let until = rows.start.min(end);
+        let mut at = rows.start;
+        for held in held {
+            let until = held.start.min(rows.end);
             if until > at {
-                let (offset, count) = (index(at - piece.start), index(until - at));
-                left.push(Piece { start: at, batch: piece.batch.slice(offset, count), ..piece.clone() });
+                left.push(at..until);
             }
-            at = at.max(rows.end);
+            at = at.max(held.end);
+        }
+        if rows.end > at {
+            left.push(at..rows.end);
         }
         left
     }
@@ -175,3 +188,6 @@ impl Held {
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;
