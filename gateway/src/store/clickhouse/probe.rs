@@ -19,8 +19,8 @@ use crate::store::StoreError;
 
 /// More than `min_insert_block_size_rows` by default, 1,048,449.
 const ROWS: usize = BATCHES * BATCH_ROWS;
-/// In pieces, which a server that goes by its own sizes puts together to more than one part. A cut is one piece, and one
-/// part even then; a server that does not take our sizes is none to rely on.
+/// In pieces, which a server that goes by its own sizes puts together to more than one part. A cut is one piece, and
+/// one part even then; a server that does not take our sizes is none to rely on.
 const BATCHES: usize = 22;
 const BATCH_ROWS: usize = 50_000;
 /// What the names of scratch tables begin with.
@@ -94,8 +94,8 @@ fn judge(found: Found) -> Result<(), StoreError> {
     if found.rows > once {
         return Err(schema_error(format!(
             "it stores an INSERT again that comes again with the same insert_deduplication_token ({} rows instead of \
-             {once}), so that a retry would double rows: let the profile of the user of clickhouse.user allow insert_deduplicate = 1, \
-             deduplicate_insert = 'enable' and async_insert = 0",
+             {once}), so that a retry would double rows: let the profile of the user of clickhouse.user allow \
+             insert_deduplicate = 1, deduplicate_insert = 'enable' and async_insert = 0",
             found.rows
         )));
     }
@@ -110,7 +110,8 @@ fn judge(found: Found) -> Result<(), StoreError> {
         return Err(schema_error(format!(
             "it makes {} parts of one INSERT of {once} rows, so that a crash could leave half a cut behind: let the \
              profile of the user of clickhouse.user allow max_insert_threads = 1, max_insert_block_size, \
-             min_insert_block_size_rows and min_insert_block_size_bytes as `tidewell` sends them, or report this version",
+             min_insert_block_size_rows and min_insert_block_size_bytes as tidewell sends them, or report this \
+             version",
             found.parts
         )));
     }
