@@ -203,6 +203,11 @@ impl Delivery {
         self.feed(log).log.load()
     }
 
+    /// How long the oldest rows of a log have been on their way to their store.
+    pub fn lag(&self, log: LogName) -> Duration {
+        self.feed(log).frames.lag()
+    }
+
     /// The state of each log.
     pub fn status(&self) -> [FeedStatus; 3] {
         LogName::ALL.map(|log| {

@@ -68,9 +68,9 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
         Outcome::Torn => Err(StoreError::Busy {
             store: STORE,
             reason: format!(
-                "{counted} of the {} rows of cut {} are in {table}: somebody deleted the others, or the table is partitioned \
-             by less than a day, so that one INSERT is several parts; delete the rows WHERE tidewell_log = {} AND \
-             tidewell_cut = {}, and they will be written again",
+                "{counted} of the {} rows of cut {} are in {table}: somebody deleted the others, or the table is \
+                 partitioned by less than a day, so that one INSERT is several parts; delete the rows WHERE \
+                 tidewell_log = {} AND tidewell_cut = {}, and they will be written again",
                 cut.batch.len(),
                 cut.number,
                 cut.log,

@@ -240,3 +240,23 @@ async fn many_lanes_store_every_row_once() {
     let parts = "SELECT max(parts) FROM (SELECT uniqExact(_part) AS parts FROM faulty GROUP BY tidewell_log)";
     assert_eq!(setup.databases.clickhouse(parts).await, "1");
 }
+
+/// Scenario: servers whose profile overrules our settings: the sizes of blocks, the recognition of retries.
+/// Guarantees: nothing is written to them, and the error names the settings; a server that takes them is written to.
+#[tokio::test]
+async fn a_server_that_tears_or_doubles_cuts_is_refused() {
+    let setup = Setup::new().await;
+    let config = setup.databases.config().clickhouse;
+    for (settings, word) in [
+        (&[("min_insert_block_size_rows", "1048449"), ("min_insert_block_size_bytes", "0")][..], "2 parts"),
+        (&[("insert_deduplicate", "0"), ("deduplicate_insert", "disable")][..], "2200000 rows"),
+    ] {
+        let proxy = ClickHouseProxy::overruling(settings, &config.url).await;
+        let store = ClickHouse::new(&ClickHouseConfig { url: proxy.url(), ..config.clone() }).unwrap();
+        let error = store.write(&setup.cut(0..10)).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Schema { .. }) && error.to_string().contains(word), "{error}");
+        assert_eq!(setup.stored().await, "0\t0");
+    }
+    setup.store.write(&setup.cut(0..10)).await.unwrap();
+    assert_eq!(setup.databases.clickhouse("SHOW TABLES").await, "faulty");
+}
