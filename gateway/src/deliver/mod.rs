@@ -13,6 +13,7 @@
 //! Guaranteed: [`Delivery::append`] returns `Ok` only when the rows are durable; from then on they are stored exactly once,
 //! or kept as dead letters where their store refuses them for their content, whatever is killed meanwhile.
 
+mod claims;
 mod cut;
 pub mod dead_letters;
 mod feed;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::cut::NO_LANE;
 use super::gather::{GatherKey, Piece};
 use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader};
 use crate::wal::{LogError, LogReader, Position};
@@ -70,8 +71,23 @@ impl Resume {
         Ok(resume)
     }
 
+    fn settle(&mut self, plan: &CutPlan) {
+        for source in &plan.sources {
+            let Some(rows) = self.open.get_mut(&source.position) else { continue };
+            *rows = rows.saturating_sub(u64::from(source.count));
+            if *rows == 0 {
+                self.open.remove(&source.position);
+                self.held.remove(&source.position);
+            }
+        }
+    }
+
     /// The log has been read to its end.
     fn finish(&mut self) {
+        // What needed no sending is done with its plan, whether the note that says so was written or not.
+        for (_, plan) in self.cuts.extract_if(.., |_, plan| plan.lane == NO_LANE).collect::<Vec<_>>() {
+            self.settle(&plan);
+        }
         self.from = self.open.first_key_value().map_or(self.until.next(), |(position, _)| *position);
     }
 
@@ -113,16 +129,11 @@ impl Resume {
     fn done(&mut self, done: &DoneEntry) {
         for number in &done.cuts {
             let Some(plan) = self.cuts.remove(number) else { continue };
-            let last = self.lanes.entry(plan.lane).or_default();
-            *last = (*last).max(plan.number);
-            for source in &plan.sources {
-                let Some(rows) = self.open.get_mut(&source.position) else { continue };
-                *rows = rows.saturating_sub(u64::from(source.count));
-                if *rows == 0 {
-                    self.open.remove(&source.position);
-                    self.held.remove(&source.position);
-                }
+            if plan.lane != NO_LANE {
+                let last = self.lanes.entry(plan.lane).or_default();
+                *last = (*last).max(plan.number);
             }
+            self.settle(&plan);
         }
         // What is before the low-water mark was settled, by notes that may have left the log already.
         let still_open = self.open.split_off(&done.low_water);
@@ -150,6 +161,11 @@ impl Resume {
 }
 
 impl Held {
+    /// Whether no cut holds anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What no cut holds of a piece.
     pub(super) fn left_of(&self, key: &GatherKey, piece: Piece) -> Vec<Piece> {
         if self.0.is_empty() {

@@ -21,6 +21,8 @@ enum Step {
     Split(prop::sample::Index),
     /// One of the cuts under way gives its rows back.
     GiveBack(prop::sample::Index),
+    /// Up to so many rows that no cut holds need not be sent; whether the second note of it was written.
+    Needless(u32, bool),
     /// One of the cuts under way is sent under a new token.
     Renew(prop::sample::Index),
 }
@@ -116,6 +118,20 @@ impl Model {
                     self.note(Vec::new(), vec![plan]);
                 }
             }
+            Step::Needless(rows, noted) => {
+                let rows: Vec<Row> = self.free.iter().copied().take(rows as usize).collect();
+                if !rows.is_empty() {
+                    self.free.retain(|row| !rows.contains(row));
+                    let plan = self.plan(NO_LANE, 0, &rows);
+                    let number = plan.number;
+                    self.log.push(EntryHeader::Cuts(CutsEntry { retired: Vec::new(), created: vec![plan] }));
+                    self.done.extend(rows);
+                    if noted {
+                        let low_water = self.low_water();
+                        self.log.push(EntryHeader::Done(DoneEntry { cuts: vec![number], low_water }));
+                    }
+                }
+            }
             Step::Done(which) => {
                 if let Some(plan) = self.take(&which) {
                     self.done.extend(rows_of(&plan));
@@ -192,6 +208,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => which().prop_map(Step::Split),
         1 => which().prop_map(Step::GiveBack),
         1 => which().prop_map(Step::Renew),
+        1 => (1_u32..8, any::<bool>()).prop_map(|(rows, noted)| Step::Needless(rows, noted)),
     ];
     prop::collection::vec(step, 1..40)
 }
