@@ -12,7 +12,7 @@ use arrow::ipc::writer::StreamWriter;
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::error::{data_error, schema_error};
+use super::error::{data_error, unavailable};
 use super::server::Server;
 use super::{ClickHouse, ddl, write};
 use crate::store::StoreError;
@@ -36,7 +36,7 @@ struct Found {
     parts: u64,
 }
 
-/// An error with the way out when the server is not one to write to.
+/// An error with the way out when the server is not one to write to: it is not available until somebody mends it.
 pub(super) async fn probe(store: &ClickHouse, server: &Server) -> Result<(), StoreError> {
     remove_left_behind(store).await?;
     let table = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
@@ -92,7 +92,7 @@ fn rows() -> Result<Vec<u8>, ArrowError> {
 fn judge(found: Found) -> Result<(), StoreError> {
     let once = u64::try_from(ROWS).unwrap_or(u64::MAX);
     if found.rows > once {
-        return Err(schema_error(format!(
+        return Err(unavailable(format!(
             "it stores an INSERT again that comes again with the same insert_deduplication_token ({} rows instead of \
              {once}), so that a retry would double rows: let the profile of the user of clickhouse.user allow \
              insert_deduplicate = 1, deduplicate_insert = 'enable' and async_insert = 0",
@@ -100,14 +100,14 @@ fn judge(found: Found) -> Result<(), StoreError> {
         )));
     }
     if found.rows < once {
-        return Err(schema_error(format!(
+        return Err(unavailable(format!(
             "it said that {once} rows of a probe were stored, and has {} of them: let the profile of the user of \
              clickhouse.user allow async_insert = 0, and look for materialized settings or policies that hide rows",
             found.rows
         )));
     }
     if found.parts != 1 {
-        return Err(schema_error(format!(
+        return Err(unavailable(format!(
             "it makes {} parts of one INSERT of {once} rows, so that a crash could leave half a cut behind: let the \
              profile of the user of clickhouse.user allow max_insert_threads = 1, max_insert_block_size, \
              min_insert_block_size_rows and min_insert_block_size_bytes as tidewell sends them, or report this \
@@ -132,7 +132,7 @@ mod tests {
             (0, 0, "async_insert = 0"),
         ] {
             let refused = judge(Found { rows, parts }).unwrap_err();
-            assert!(matches!(refused, StoreError::Schema { .. }), "{refused}");
+            assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused}");
             assert!(refused.to_string().contains(word), "{refused}");
         }
     }
