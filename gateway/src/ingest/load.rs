@@ -119,7 +119,9 @@ impl LoadSignal {
 
 fn full(log: LogName) -> String {
     let name = log.name();
-    format!("log {name} has used its space on disk (wal.{name}_max_bytes): its store is slow or down, try again")
+    format!(
+        "log {name} has used its space on disk (wal.{name}_max_bytes): its store is slow or down, try again"
+    )
 }
 
 /// How long to wait at this load: nothing below [`SLOW_DOWN_FROM`], then more and more.
