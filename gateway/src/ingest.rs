@@ -2,35 +2,54 @@
 //!
 //! 1. admit: the request's bytes are taken from the budget of what may be under way; none left means
 //!    [`Rejection::Overloaded`];
-//! 2. decode, off the async threads when the request is large;
-//! 3. keep the records that were refused as dead letters, before anything else, so that a failure here
-//!    leaves nothing half-stored;
-//! 4. hand the rows to [`crate::deliver`] and wait for the store's commit.
+//! 2. recognise a repetition ([`idempotency`]), which gets the first one's answer;
+//! 3. decode, off the async threads when the request is large;
+//! 4. make the records that were refused durable as dead letters, before anything else, so that a failure here leaves
+//!    nothing half-kept;
+//! 5. make the rows durable in the log of their store ([`crate::deliver`]); where the sender asks for `stored`, wait for
+//!    the store's commit as well, as long as an answer may take.
 //!
-//! Guaranteed: a [`Receipt`] is returned only after every accepted row has been committed by its store and every
-//! rejected record is in `dead_letters`; a [`Rejection`] of a decoded request can be answered by sending it again.
+//! From the fourth step on a request goes on by itself ([`submission`]): a sender that hangs up sends again, and what it
+//! sent must be known by then.
+//!
+//! Guaranteed: a [`Receipt`] is returned only when every accepted row and every rejected record is durable, and names
+//! the level that was reached; a [`Rejection`] of a decoded request can be answered by sending it again.
 
+pub mod answer;
+pub mod idempotency;
+mod options;
+mod submission;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::config::ProtocolFamily;
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
-use crate::deliver::{Delivery, dead_letters};
+use crate::deliver::Delivery;
 use crate::fault_point;
 use crate::memory::{MemoryBudget, MemoryGrant};
 use crate::observe::Metrics;
 use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
 use crate::rejection::Rejection;
 
-/// The header and metadata key by which callers ask for, and answers name, the level of acknowledgement.
-pub const ACK_HEADER: &str = "tidewell-ack";
+use idempotency::{Begun, Idempotency};
+pub use options::{
+    ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
+    RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
+};
+use submission::Submission;
 
 /// Most errors that a receipt lists one by one.
 pub const MAX_LISTED_ERRORS: usize = 100;
 
 /// Requests from this size on are decoded on a thread of their own, so that small ones need not wait behind them.
 const DECODE_APART_FROM_BYTES: usize = 128 * 1024;
+
+/// Requests from this size on are hashed on a thread of their own: what is hashed in half a millisecond.
+const HASH_APART_FROM_BYTES: usize = 4 * 1024 * 1024;
 
 /// The protocol that a request came by; a label of the metrics and a column of `dead_letters`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,20 +84,14 @@ impl Protocol {
             Self::Flight => "flight",
         }
     }
-}
 
-/// What an acknowledgement means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AckLevel {
-    /// The store has committed the rows.
-    Stored,
-}
-
-impl AckLevel {
-    /// The level's name in headers and bodies.
-    pub fn name(self) -> &'static str {
+    /// What settings call it.
+    pub fn family(self) -> ProtocolFamily {
         match self {
-            Self::Stored => "stored",
+            Self::Rest => ProtocolFamily::Rest,
+            Self::Grpc => ProtocolFamily::Grpc,
+            Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
+            Self::Flight => ProtocolFamily::Flight,
         }
     }
 }
@@ -90,6 +103,8 @@ pub struct Caller {
     pub name: String,
     /// The tenant that the caller's credential belongs to.
     pub tenant: Tenant,
+    /// The address that it calls from, where that is known; its share of the memory goes by that.
+    pub peer: Option<IpAddr>,
     /// The protocol of this request.
     pub protocol: Protocol,
 }
@@ -97,7 +112,12 @@ pub struct Caller {
 impl Caller {
     /// A caller of the default tenant that did not name itself.
     pub fn anonymous(protocol: Protocol) -> Self {
-        Self { name: "anonymous".to_owned(), tenant: Tenant::default(), protocol }
+        Self { name: "anonymous".to_owned(), tenant: Tenant::default(), peer: None, protocol }
+    }
+
+    /// The same caller, calling from `peer`.
+    pub fn at(self, peer: Option<IpAddr>) -> Self {
+        Self { peer, ..self }
     }
 }
 
@@ -114,10 +134,13 @@ pub struct Receipt {
     pub ack: AckLevel,
     /// What was stored otherwise than sent, or in spite of a doubt.
     pub warnings: Vec<String>,
+    /// Whether the request was recognised as a repetition: the rest is what its first answer said, and nothing was
+    /// stored again.
+    pub suppressed: bool,
 }
 
 /// One refused record.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordError {
     /// The record's place in the request, from 0.
     pub index: usize,
@@ -132,16 +155,20 @@ pub struct RecordError {
 pub struct IngestLimits {
     /// Bytes of requests and of their decoded rows under way at once, over all callers.
     pub in_flight_bytes: usize,
+    /// How much of these one caller may hold while others want some, in percent.
+    pub caller_share_percent: u8,
     /// Limits of one request.
     pub decode: DecodeLimits,
     /// How long an answer may wait for the store; shorter than the senders' own time-outs (5 s for a Collector).
     pub ack_timeout: Duration,
+    /// The level of acknowledgement of those who do not ask for one.
+    pub ack: AckLevel,
 }
 
 /// Whether requests are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// The stores' tables are being prepared.
+    /// The logs are being opened.
     Starting,
     /// Requests are taken.
     Ready,
@@ -158,18 +185,9 @@ pub struct Ingest {
     /// As many large requests are decoded at once as there are processors.
     decoders: Arc<Semaphore>,
     limits: IngestLimits,
+    idempotency: Idempotency,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
-}
-
-/// How a request treats its bad records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BadRecords {
-    /// Good records are stored, bad ones are kept as dead letters.
-    #[default]
-    KeepApart,
-    /// One bad record refuses the request and nothing is stored or kept (`?strict`).
-    RefuseAll,
 }
 
 impl Ingest {
@@ -178,6 +196,7 @@ impl Ingest {
         tables: Arc<SnapshotCell>,
         delivery: Arc<Delivery>,
         limits: IngestLimits,
+        idempotency: Idempotency,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (readiness, _) = watch::channel(Readiness::Starting);
@@ -185,9 +204,10 @@ impl Ingest {
         Self {
             tables,
             delivery,
-            memory: MemoryBudget::new(limits.in_flight_bytes),
+            memory: MemoryBudget::new(limits.in_flight_bytes, limits.caller_share_percent),
             decoders: Arc::new(Semaphore::new(processors)),
             limits,
+            idempotency,
             metrics,
             readiness,
         }
@@ -219,9 +239,19 @@ impl Ingest {
         &self.memory
     }
 
+    /// [`Ingest::memory`] as the caller at `peer` sees it.
+    pub fn memory_of(&self, peer: Option<IpAddr>) -> MemoryBudget {
+        peer.map_or_else(|| self.memory.clone(), |peer| self.memory.of_caller(peer))
+    }
+
     /// The limits of one request.
     pub fn decode_limits(&self) -> DecodeLimits {
         self.limits.decode
+    }
+
+    /// The requests that are known.
+    pub fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
     }
 
     /// The tables right now.
@@ -229,29 +259,22 @@ impl Ingest {
         self.tables.load()
     }
 
-    /// Receives one request of `size` bytes: admits it, decodes it with `decode`, stores it.
-    pub async fn receive<F>(&self, caller: &Caller, size: usize, decode: F) -> Result<Receipt, Rejection>
-    where
-        F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
-    {
-        self.receive_with(caller, size, BadRecords::KeepApart, decode).await
-    }
-
-    /// [`Ingest::receive`], with a say in what a bad record does to its neighbours.
-    pub async fn receive_with<F>(
+    /// Receives one request: admits it, decodes it with `decode`, stores it. `payload` is the request as it was sent.
+    pub async fn receive<F>(
         &self,
         caller: &Caller,
-        size: usize,
-        bad_records: BadRecords,
+        options: RequestOptions,
+        payload: Payload,
         decode: F,
     ) -> Result<Receipt, Rejection>
     where
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
+        let size = payload.len();
         let started = std::time::Instant::now();
         // Decoding counts as well: the sender's own time-out does not wait for it.
         let deadline = tokio::time::Instant::now() + self.limits.ack_timeout;
-        let result = self.receive_inner(caller, size, bad_records, deadline, decode).await;
+        let result = self.receive_inner(caller, options, payload, deadline, decode).await;
         self.metrics.request(caller.protocol, &result, size, started.elapsed());
         result
     }
@@ -259,8 +282,8 @@ impl Ingest {
     async fn receive_inner<F>(
         &self,
         caller: &Caller,
-        size: usize,
-        bad_records: BadRecords,
+        options: RequestOptions,
+        payload: Payload,
         deadline: tokio::time::Instant,
         decode: F,
     ) -> Result<Receipt, Rejection>
@@ -274,37 +297,60 @@ impl Ingest {
             }
             Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
         }
-        let body_memory = self.admit(size)?;
+        let body_memory = self.admit(caller, payload.len())?;
+        let guard = match self.begin(caller, &options, &payload, deadline).await? {
+            Some(Begun::Repetition(receipt)) => {
+                self.metrics.suppressed(caller.protocol, &receipt);
+                return Ok(receipt);
+            }
+            Some(Begun::New(guard)) => Some(guard),
+            None => None,
+        };
+        // From here on the decoder alone holds the bytes: their memory is exchanged for that of the rows.
+        drop(payload);
         let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
-        let received = self.metrics.received(caller.protocol, &decoded);
-        if bad_records == BadRecords::RefuseAll && !decoded.rejected.is_empty() {
-            return Ok(Receipt { accepted: 0, ..receipt(decoded, &[]) });
-        }
-        let receipt = self.submit(caller, decoded, &Arc::new(memory), deadline).await?;
-        received.accepted(receipt.rejected);
-        Ok(receipt)
+        let submission = Submission {
+            tables: self.tables(),
+            delivery: Arc::clone(&self.delivery),
+            metrics: Arc::clone(&self.metrics),
+            caller: caller.clone(),
+            bad_records: options.bad_records,
+            ack: options.ack.unwrap_or(self.limits.ack),
+            decoded,
+            memory,
+            deadline,
+            guard,
+        };
+        tokio::spawn(submission.run())
+            .await
+            .map_err(|error| Rejection::Internal(format!("storing ended early: {error}")))?
     }
 
-    /// Stores decoded rows: dead letters first, then each table's rows; waits for all commits.
-    async fn submit(
+    /// Begins a request that is recognised by something; none when it is not.
+    async fn begin(
         &self,
         caller: &Caller,
-        mut decoded: Decoded,
-        memory: &Arc<MemoryGrant>,
+        options: &RequestOptions,
+        payload: &Payload,
         deadline: tokio::time::Instant,
-    ) -> Result<Receipt, Rejection> {
-        if !decoded.rejected.is_empty() {
-            let letters = dead_letters::batch(&self.tables(), caller, &decoded.rejected, now())?;
-            self.delivery.store(vec![letters], memory, deadline).await.map_err(Rejection::from)?;
-            self.metrics.dead_lettered(&decoded.rejected);
+    ) -> Result<Option<Begun>, Rejection> {
+        let identity = if payload.len() < HASH_APART_FROM_BYTES {
+            self.idempotency.identify(caller, options, payload)
+        } else {
+            let (idempotency, caller) = (self.idempotency.clone(), caller.clone());
+            let (options, payload) = (options.clone(), payload.clone());
+            tokio::task::spawn_blocking(move || idempotency.identify(&caller, &options, &payload))
+                .await
+                .map_err(|error| Rejection::Internal(format!("hashing ended early: {error}")))?
+        };
+        match identity {
+            Some(identity) => self.idempotency.begin_or_wait(&identity, deadline).await.map(Some),
+            None => Ok(None),
         }
-        let batches = std::mem::take(&mut decoded.batches);
-        let refused = self.delivery.store(batches, memory, deadline).await.map_err(Rejection::from)?;
-        Ok(receipt(decoded, &refused))
     }
 
-    fn admit(&self, bytes: usize) -> Result<MemoryGrant, Rejection> {
-        let mut grant = self.memory.grant();
+    fn admit(&self, caller: &Caller, bytes: usize) -> Result<MemoryGrant, Rejection> {
+        let mut grant = self.memory_of(caller.peer).grant();
         grant.resize(bytes)?;
         Ok(grant)
     }
@@ -351,26 +397,4 @@ impl Ingest {
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX).saturating_add(fault_point::clock_offset_nanos())
-}
-
-fn receipt(decoded: Decoded, refused_by_store: &[RecordError]) -> Receipt {
-    let mut errors: Vec<RecordError> = decoded
-        .rejected
-        .iter()
-        .map(|rejected| RecordError {
-            index: rejected.index,
-            field: rejected.error.field.clone(),
-            reason: rejected.error.reason.clone(),
-        })
-        .chain(refused_by_store.iter().cloned())
-        .collect();
-    let rejected = errors.len();
-    errors.truncate(MAX_LISTED_ERRORS);
-    Receipt {
-        accepted: decoded.accepted.saturating_sub(refused_by_store.len()),
-        rejected,
-        errors,
-        ack: AckLevel::Stored,
-        warnings: decoded.warnings,
-    }
 }

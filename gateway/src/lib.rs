@@ -27,3 +27,4 @@ pub mod registry;
 pub mod rejection;
 pub mod server;
 pub mod store;
+pub mod wal;

@@ -199,6 +199,24 @@ pub fn correct_tonic_code(code: Code) -> Code {
     }
 }
 
+/// The word of [`Rejection::code`] for a status that did not come from a [`Rejection`].
+pub fn word_of_code(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "accepted",
+        Code::Cancelled => "cancelled",
+        Code::InvalidArgument | Code::OutOfRange => "malformed",
+        Code::DeadlineExceeded => "request_timeout",
+        Code::NotFound => "not_found",
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => "conflict",
+        Code::PermissionDenied => "forbidden",
+        Code::Unauthenticated => "unauthenticated",
+        Code::ResourceExhausted => "too_large",
+        Code::Unimplemented => "unimplemented",
+        Code::Unavailable => "overloaded",
+        Code::Unknown | Code::Internal | Code::DataLoss => "internal",
+    }
+}
+
 /// What an OTLP response says in `partial_success`: rejected records and a message. None for full success, since a
 /// present but empty message is not allowed; 0 rejected with a message is a warning.
 pub fn partial_success(receipt: &Receipt) -> Option<(i64, String)> {

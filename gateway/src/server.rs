@@ -1,9 +1,9 @@
 //! The composition root: settings in, a running gateway out. Builds the parts and owns the order in which they start
 //! and stop.
 //!
-//! Start: listeners first, so that a taken port is told at once; then the stores' tables, tried again until both
-//! stores are there. Until then requests are refused as retryable. Stop: readiness, listeners, requests under way,
-//! rows that wait, stores; bounded by `shutdown.timeout_seconds`.
+//! Start: listeners first, so that a taken port is told at once; then the logs, with which requests are taken; then the
+//! tables of each store by itself, tried again until it is there, with which its log is delivered. Stop: readiness,
+//! listeners, requests under way, what a store still takes, the logs; bounded by `shutdown.timeout_seconds`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,18 +12,22 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{AckSetting, Config, WalCompression};
 use crate::decode::DecodeLimits;
-use crate::deliver::{CutLimits, Delivery, Lane};
-use crate::ingest::{Ingest, IngestLimits, Readiness};
+use crate::deliver::{CutLimits, Delivery, DeliveryOptions, LaneOptions, OpenError, RestoredRequest};
+use crate::ingest::answer::Answer;
+use crate::ingest::idempotency::{Idempotency, IdempotencySettings, Identity};
+use crate::ingest::{AckLevel, IdempotencyKey, Ingest, IngestLimits, Readiness};
 use crate::observe::{Health, Metrics};
-use crate::receive::listen::{self, ListenError, Listener};
+use crate::receive::listen::{self, ListenError, Listener, Serving};
 use crate::receive::{self, Addresses, Gateway, Shared};
-use crate::registry::Registry;
 use crate::registry::builtin::BuiltinError;
+use crate::registry::{Registry, StoreKind};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
+use crate::wal::LogOptions;
+use crate::wal::entry::{Compression, KeyScope, RequestHeader};
 
 /// How long to wait before the tables are prepared again after a failure.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);
@@ -43,6 +47,9 @@ pub enum StartError {
     /// A store's settings are unusable.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The logs cannot be opened.
+    #[error(transparent)]
+    Logs(#[from] OpenError),
     /// A mistake in our own sources.
     #[error(transparent)]
     Builtin(#[from] BuiltinError),
@@ -71,35 +78,43 @@ impl Server {
         let addresses = Addresses { http: http.local_addr()?, grpc: grpc.local_addr()? };
         let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
         let health = Arc::new(Health::new(stores.clone()));
-        let registry = Arc::new(Registry::new(TableRegistry::new(timescale.ddl_pool().clone()), stores)?);
-        let delivery = Delivery::start(
-            lane(Arc::clone(&timescale) as _, &config.timescale.batch),
-            lane(clickhouse, &config.clickhouse.batch),
-            &metrics,
-        );
+        let idempotency = Idempotency::new(idempotency_settings(&config));
+        let delivery = open_delivery(&config, &timescale, clickhouse, &metrics, &idempotency).await?;
+        let rows = TableRegistry::new(timescale.ddl_pool().clone());
+        let registry = Arc::new(Registry::new(rows, stores, Some(&config.wal.directory))?);
         let limits = ingest_limits(&config);
-        let ingest =
-            Ingest::new(Arc::clone(registry.cell()), Arc::clone(&delivery), limits, Arc::clone(&metrics));
+        let ingest = Ingest::new(
+            Arc::clone(registry.cell()),
+            Arc::clone(&delivery),
+            limits,
+            idempotency,
+            Arc::clone(&metrics),
+        );
         let shared: Shared =
             Arc::new(Gateway { config, ingest, registry, delivery, metrics, health, timescale, addresses });
+        shared.ingest.set_readiness(Readiness::Ready);
 
         let stop_listening = CancellationToken::new();
         let stop_background = CancellationToken::new();
         let background = vec![
-            tokio::spawn(prepare_tables(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::Timescale, stop_background.clone())),
+            tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::ClickHouse, stop_background.clone())),
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
         ];
-        let http = listen::serve_http(
+        let [http_serving, grpc_serving] = serving(&shared.config);
+        let http = listen::serve(
             http,
             receive::http_routes(Arc::clone(&shared)),
-            &shared.config.http,
+            http_serving,
+            Arc::clone(&shared.metrics),
             stop_listening.clone(),
         )?;
-        let grpc = listen::serve_grpc(
+        let grpc = listen::serve(
             grpc,
             receive::grpc_routes(Arc::clone(&shared)),
-            &shared.config.grpc,
+            grpc_serving,
+            Arc::clone(&shared.metrics),
             stop_listening.clone(),
         )?;
         tracing::info!(http = %http.address, grpc = %grpc.address, "listening");
@@ -121,9 +136,10 @@ impl Server {
         &self.shared
     }
 
-    /// Waits until the stores' tables are there and requests are taken.
+    /// Waits until requests are taken and the tables of both stores are there.
     pub async fn ready(&self) {
         self.shared.ingest.ready().await;
+        self.shared.delivery.all_prepared().await;
     }
 
     /// Finishes what was accepted and ends; bounded by `shutdown.timeout_seconds`.
@@ -136,9 +152,7 @@ impl Server {
         if tokio::time::timeout(limit / 2, listeners).await.is_err() {
             tracing::warn!("requests are still under way: their senders get no answer and send again");
         }
-        if tokio::time::timeout(limit / 2, self.shared.delivery.stop()).await.is_err() {
-            tracing::warn!("rows still wait for a store: they were not acknowledged and are sent again");
-        }
+        self.shared.delivery.stop(limit / 4).await;
         self.stop_background.cancel();
         for mut task in self.background {
             match tokio::time::timeout(BACKGROUND_END, &mut task).await {
@@ -152,30 +166,125 @@ impl Server {
     }
 }
 
-fn lane(store: Arc<dyn Store>, batch: &crate::config::BatchConfig) -> Lane {
+/// Opens the logs, on a thread that may wait for the disk.
+async fn open_delivery(
+    config: &Config,
+    timescale: &Arc<Timescale>,
+    clickhouse: Arc<ClickHouse>,
+    metrics: &Arc<Metrics>,
+    idempotency: &Idempotency,
+) -> Result<Arc<Delivery>, StartError> {
+    let wal = &config.wal;
+    let options = DeliveryOptions {
+        directory: wal.directory.clone(),
+        timescale: lanes(Arc::clone(timescale) as _, &config.timescale.batch, wal.timescale_max_bytes),
+        clickhouse: lanes(clickhouse, &config.clickhouse.batch, wal.clickhouse_max_bytes),
+        max_dead_letter_bytes: wal.dead_letters_max_bytes,
+        log: LogOptions {
+            segment_bytes: wal.segment_bytes,
+            max_bytes: wal.timescale_max_bytes,
+            retain_age: Duration::from_secs(wal.retain_seconds),
+            retain_bytes: wal.retain_bytes,
+            recent_bytes: wal.window_bytes / 2,
+        },
+        compression: match wal.compression {
+            WalCompression::None => Compression::None,
+            WalCompression::Lz4 => Compression::Lz4,
+        },
+        window_bytes: wal.window_bytes,
+    };
+    let (metrics, idempotency) = (Arc::clone(metrics), idempotency.clone());
+    let open = move || Delivery::open(options, &metrics, |request| restore(&idempotency, request));
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(opened.map_err(std::io::Error::other)??)
+}
+
+/// Makes a request known again by the key that its log kept.
+fn restore(idempotency: &Idempotency, request: RestoredRequest) {
+    let RequestHeader { tenant, caller, key: Some(key), .. } = request.header else { return };
+    let name = match key.scope {
+        KeyScope::Body => None,
+        KeyScope::Given => IdempotencyKey::new(key.key.as_bytes()).ok(),
+    };
+    if key.scope == KeyScope::Given && name.is_none() {
+        return;
+    }
+    match Answer::from_json(&key.answer) {
+        Ok(answer) => {
+            let identity = Identity::new(&tenant, &caller, name, key.payload);
+            // A repetition among what is restored was known by the first one.
+            let _restored = idempotency.restore(&identity, answer, request.appended_at);
+        }
+        Err(error) => {
+            tracing::warn!(position = %request.position, %error, "a request of the log is not recognised again")
+        }
+    }
+}
+
+fn lanes(store: Arc<dyn Store>, batch: &crate::config::BatchConfig, max_log_bytes: u64) -> LaneOptions {
     let max_age = Duration::from_millis(batch.max_age_ms);
     let limits = CutLimits { max_rows: batch.max_rows, max_bytes: batch.max_bytes, max_age };
-    Lane { store, limits, writers: batch.writers }
+    LaneOptions { store, limits, writers: batch.writers, max_log_bytes }
+}
+
+/// How the two listeners serve: HTTP, gRPC.
+fn serving(config: &Config) -> [Serving; 2] {
+    let http = Serving {
+        name: "http",
+        http1: true,
+        header_timeout: Duration::from_secs(config.http.header_timeout_seconds),
+        max_connections: config.http.max_connections,
+        caller_share_percent: config.ingest.caller_share_percent,
+        max_concurrent_streams: config.http.max_concurrent_streams,
+    };
+    let grpc = Serving {
+        name: "grpc",
+        http1: false,
+        max_connections: config.grpc.max_connections,
+        max_concurrent_streams: config.grpc.max_concurrent_streams,
+        ..http
+    };
+    [http.clone(), grpc]
 }
 
 fn ingest_limits(config: &Config) -> IngestLimits {
     IngestLimits {
         in_flight_bytes: config.ingest.in_flight_bytes,
+        caller_share_percent: config.ingest.caller_share_percent,
         decode: DecodeLimits {
             records: config.ingest.max_request_records,
             depth: config.ingest.max_depth,
             decoded_bytes: config.ingest.max_decoded_bytes,
         },
         ack_timeout: Duration::from_millis(config.ingest.ack_timeout_ms),
+        ack: match config.ingest.ack {
+            AckSetting::Durable => AckLevel::Durable,
+            AckSetting::Stored => AckLevel::Stored,
+        },
     }
 }
 
-/// Brings both stores to the schema of this version, as often as it takes.
-async fn prepare_tables(shared: Shared, stop: CancellationToken) {
+fn idempotency_settings(config: &Config) -> IdempotencySettings {
+    IdempotencySettings {
+        window: Duration::from_secs(config.idempotency.window_seconds),
+        max_keys: config.idempotency.max_keys,
+        identical_bodies: config.idempotency.identical_bodies.clone(),
+    }
+}
+
+/// Brings a store to the schema of this version, as often as it takes, and lets its log be delivered.
+async fn prepare_tables(shared: Shared, store: StoreKind, stop: CancellationToken) {
     loop {
         let prepared = async {
-            migrate::run(&shared.config).await.map_err(|error| error.to_string())?;
-            shared.registry.refresh().await.map_err(|error| error.to_string())
+            match store {
+                StoreKind::Timescale => {
+                    migrate::timescale(&shared.config).await.map_err(|error| error.to_string())?;
+                    shared.registry.refresh().await.map_err(|error| error.to_string())
+                }
+                StoreKind::ClickHouse => {
+                    migrate::clickhouse(&shared.config).await.map(drop).map_err(|error| error.to_string())
+                }
+            }
         };
         let prepared = tokio::select! {
             prepared = prepared => prepared,
@@ -183,20 +292,22 @@ async fn prepare_tables(shared: Shared, stop: CancellationToken) {
         };
         match prepared {
             Ok(()) => break,
-            Err(error) => tracing::warn!(%error, "the stores' tables are not ready, will try again"),
+            Err(error) => {
+                tracing::warn!(store = store.name(), %error, "the store's tables are not ready, will try again");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(PREPARE_AGAIN) => {}
             () = stop.cancelled() => return,
         }
     }
-    tracing::info!("the stores' tables are ready");
-    shared.ingest.set_readiness(Readiness::Ready);
+    tracing::info!(store = store.name(), "the store's tables are ready");
+    shared.delivery.tables_prepared(store);
 }
 
 async fn follow_registry(shared: Shared, stop: CancellationToken) {
     tokio::select! {
-        () = shared.ingest.ready() => {}
+        () = shared.delivery.prepared(StoreKind::Timescale) => {}
         () = stop.cancelled() => return,
     }
     shared.registry.follow(stop).await;

@@ -1,6 +1,8 @@
 //! What the fuzz targets share: a context for the decoders, and what must hold of everything they return.
 #![forbid(unsafe_code)]
 
+pub mod memory_disk;
+
 use tidewell_gateway::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
 use tidewell_gateway::registry::{Snapshot, TableDef, Tenant, builtin};
 

@@ -45,6 +45,20 @@ pub enum CommandError {
         /// What is wrong with it.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A write-ahead log cannot be read.
+    #[error("the write-ahead log cannot be read")]
+    Wal(#[from] crate::wal::LogError),
+    /// The directory of the write-ahead logs cannot be read.
+    #[error("the directory of the write-ahead logs, {}, cannot be read", .0.display())]
+    WalDirectory(PathBuf, #[source] std::io::Error),
+    /// There is no such write-ahead log.
+    #[error("there is no write-ahead log {log:?} in {}", directory.display())]
+    NoWal {
+        /// The name that was asked for.
+        log: String,
+        /// Where logs are, by the settings.
+        directory: PathBuf,
+    },
     /// There is no such table.
     #[error("there is no table {0:?}")]
     NoTable(String),
@@ -83,6 +97,12 @@ impl CommandError {
                 "a definition looks like {\"table_name\":\"t\",\"columns\":[{\"name\":\"time\",\"type\":\"timestamp\"}]}; \
                  `tidewell schema show logs_events` writes a whole one",
             ),
+            Self::NoWal { .. } => Some(
+                "`tidewell wal list` names the logs that are there; wal.directory is relative to the working directory",
+            ),
+            Self::Wal(_) | Self::WalDirectory(..) => {
+                Some("run as the user of the gateway, with its settings and in its working directory")
+            }
             Self::Log(_) | Self::Signals(_) | Self::Register(_) | Self::Internal(_) | Self::Output(_) => None,
         }
     }

@@ -14,6 +14,7 @@ mod error;
 mod migrate;
 mod schema;
 mod serve;
+mod wal;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -72,6 +73,9 @@ enum Command {
     /// List, show or register tables
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Look into the write-ahead logs, also while a gateway writes them; nothing is changed
+    #[command(subcommand)]
+    Wal(wal::WalCommand),
 }
 
 impl Files {
@@ -92,6 +96,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Config(command) => config::run(command, &files),
         Command::Doctor { json } => doctor::run(&files, json).await,
         Command::Schema(command) => schema::run(command, &files).await,
+        Command::Wal(command) => wal::run(&command, &files),
     };
     result.unwrap_or_else(|error| error.report())
 }

@@ -89,7 +89,7 @@ fn registry(config: &Config) -> Result<Registry, CommandError> {
     let timescale = Timescale::new(&config.timescale)?;
     let rows = TableRegistry::new(timescale.ddl_pool().clone());
     let stores: [Arc<dyn Store>; 2] = [Arc::new(timescale), Arc::new(ClickHouse::new(&config.clickhouse)?)];
-    Ok(Registry::new(rows, stores)?)
+    Ok(Registry::new(rows, stores, None)?)
 }
 
 fn definition(file: &Path) -> Result<TableSpec, CommandError> {

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{
-    BatchConfig, ClickHouseConfig, Compression, GrpcConfig, HttpConfig, IngestConfig, LogConfig, LogFormat,
-    Secret, ShutdownConfig, TimescaleConfig,
+    AckSetting, BatchConfig, ClickHouseConfig, Compression, GrpcConfig, HttpConfig, IdempotencyConfig,
+    IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig, TimescaleConfig,
+    WalCompression, WalConfig,
 };
 
 impl Default for HttpConfig {
@@ -13,13 +14,19 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
             header_timeout_seconds: 5,
             body_timeout_seconds: 30,
+            max_connections: 1_000,
+            max_concurrent_streams: 256,
         }
     }
 }
 
 impl Default for GrpcConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 4317)), max_concurrent_streams: 256 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4317)),
+            max_connections: 1_000,
+            max_concurrent_streams: 256,
+        }
     }
 }
 
@@ -31,8 +38,16 @@ impl Default for IngestConfig {
             max_decoded_bytes: 256 * 1024 * 1024,
             max_depth: 16,
             in_flight_bytes: 512 * 1024 * 1024,
+            caller_share_percent: 50,
             ack_timeout_ms: 4_000,
+            ack: AckSetting::default(),
         }
+    }
+}
+
+impl Default for IdempotencyConfig {
+    fn default() -> Self {
+        Self { window_seconds: 600, max_keys: 1_000_000, identical_bodies: vec![ProtocolFamily::Otlp] }
     }
 }
 
@@ -74,6 +89,23 @@ impl Default for ClickHouseConfig {
     }
 }
 
+impl Default for WalConfig {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            directory: "data/wal".into(),
+            segment_bytes: 64 * MIB,
+            compression: WalCompression::default(),
+            retain_seconds: 600,
+            retain_bytes: 2048 * MIB,
+            timescale_max_bytes: 8192 * MIB,
+            clickhouse_max_bytes: 8192 * MIB,
+            window_bytes: 128 * 1024 * 1024,
+            dead_letters_max_bytes: 1024 * MIB,
+        }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".to_owned() }
@@ -82,6 +114,6 @@ impl Default for LogConfig {
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { timeout_seconds: 10 }
+        Self { timeout_seconds: 5 }
     }
 }

@@ -45,10 +45,14 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Limits of requests and of what is under way.
     pub ingest: IngestConfig,
+    /// Recognising requests that are sent again.
+    pub idempotency: IdempotencyConfig,
     /// TimescaleDB: metrics, traces and the registry.
     pub timescale: TimescaleConfig,
     /// ClickHouse: logs.
     pub clickhouse: ClickHouseConfig,
+    /// The write-ahead log, in which rows are durable before their sender is answered.
+    pub wal: WalConfig,
     /// The gateway's own log.
     pub log: LogConfig,
     /// Ending the process.
@@ -61,12 +65,18 @@ pub struct Config {
 pub struct HttpConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Longest time to wait for the headers of a request, in seconds.
+    /// Longest time to wait for the headers of a request, in seconds; for gRPC as well.
     #[schemars(range(min = 1))]
     pub header_timeout_seconds: u64,
-    /// Longest time to wait for the body of a request, in seconds.
+    /// Longest time to wait for the body of a request, in seconds; for gRPC, for each message.
     #[schemars(range(min = 1))]
     pub body_timeout_seconds: u64,
+    /// Most connections at once; more are closed as they come. Each may hold up to 1 MiB of what was sent and not read.
+    #[schemars(range(min = 1))]
+    pub max_connections: usize,
+    /// Most requests under way at once on one HTTP/2 connection.
+    #[schemars(range(min = 1))]
+    pub max_concurrent_streams: u32,
 }
 
 /// OTLP over gRPC, `tidewell.v1.Ingest` and Arrow Flight.
@@ -75,6 +85,9 @@ pub struct HttpConfig {
 pub struct GrpcConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Most connections at once; more are closed as they come. Each may hold up to 1 MiB of what was sent and not read.
+    #[schemars(range(min = 1))]
+    pub max_connections: usize,
     /// Most requests under way at once on one connection.
     #[schemars(range(min = 1))]
     pub max_concurrent_streams: u32,
@@ -108,10 +121,58 @@ pub struct IngestConfig {
     /// Bytes of requests and of their decoded rows under way at once; more is refused as overload.
     #[schemars(range(min = 1024))]
     pub in_flight_bytes: usize,
+    /// How much of `in_flight_bytes` the requests of one sender, told by its address, may hold while other senders want
+    /// some, in percent. A single request may hold more.
+    #[schemars(range(min = 1, max = 100))]
+    pub caller_share_percent: u8,
     /// Longest wait for a store's commit before the sender is asked to try again, in milliseconds. Keep it below the
     /// time-out of the senders: 5 s for an OpenTelemetry Collector.
     #[schemars(range(min = 1))]
     pub ack_timeout_ms: u64,
+    /// What an answer stands for when its sender does not ask: the rows are durable in the gateway's log, or their store
+    /// has committed them.
+    pub ack: AckSetting,
+}
+
+/// What an answer stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AckSetting {
+    /// the rows are on the gateway's disk.
+    #[default]
+    Durable,
+    /// the store has committed the rows, or they are on the gateway's disk when that takes too long.
+    Stored,
+}
+
+/// Recognising requests that are sent again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdempotencyConfig {
+    /// How long a request is known after it was answered, in seconds. A repetition within this time gets the first
+    /// answer again and is not stored again.
+    #[schemars(range(min = 1))]
+    pub window_seconds: u64,
+    /// Most requests that are known; beyond it the oldest are forgotten early. Each takes about 200 bytes.
+    #[schemars(range(min = 1))]
+    pub max_keys: usize,
+    /// Protocols whose requests are recognised by their body when their sender gives no key: `otlp`, `rest`, `grpc`,
+    /// `flight`. For those whose records have times of their own: to these an equal body is a repetition.
+    pub identical_bodies: Vec<ProtocolFamily>,
+}
+
+/// Protocols that settings name together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolFamily {
+    /// OTLP over gRPC and HTTP.
+    Otlp,
+    /// `/write/{table}`.
+    Rest,
+    /// `tidewell.v1.Ingest`.
+    Grpc,
+    /// Arrow Flight.
+    Flight,
 }
 
 /// When rows that wait for a store are sent to it, whichever comes first.
@@ -198,6 +259,49 @@ pub enum Compression {
     Lz4,
     /// less work where the store is on the same machine.
     None,
+}
+
+/// The write-ahead log, in which rows are durable before their sender is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WalConfig {
+    /// Where the logs are, one directory each below it. A relative path begins at the working directory. One directory
+    /// serves one gateway; it is created when it is missing.
+    pub directory: PathBuf,
+    /// A log goes on in a new file when one has this many bytes. Space is given back file by file.
+    #[schemars(range(min = 65_536, max = 1_073_741_824))]
+    pub segment_bytes: u64,
+    /// Compression of rows.
+    pub compression: WalCompression,
+    /// How long rows are kept after their store committed them, in seconds, so that a database that comes back older than
+    /// it was (failover, restore) can be fed again.
+    pub retain_seconds: u64,
+    /// Most bytes of one log that are kept so. They go earlier when their space is needed.
+    pub retain_bytes: u64,
+    /// Most bytes of the log of metrics and traces, for TimescaleDB. Senders are slowed down from nine tenths on and
+    /// refused when it is full of rows that wait.
+    #[schemars(range(min = 1_048_576))]
+    pub timescale_max_bytes: u64,
+    /// Most bytes of the log of logs, for ClickHouse; as above.
+    #[schemars(range(min = 1_048_576))]
+    pub clickhouse_max_bytes: u64,
+    /// Most bytes of the log of dead letters; as above.
+    #[schemars(range(min = 1_048_576))]
+    pub dead_letters_max_bytes: u64,
+    /// Most bytes of rows of one log that are in memory on their way to its store; what is beyond waits on the disk.
+    #[schemars(range(min = 1_048_576))]
+    pub window_bytes: usize,
+}
+
+/// Compression of the rows in the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WalCompression {
+    /// rows are written as they are, which takes the least work.
+    #[default]
+    None,
+    /// for a slow or small disk.
+    Lz4,
 }
 
 /// The gateway's own log.

@@ -184,8 +184,17 @@ fn kind(schema: &Value) -> Kind {
         Some("string") | None => Kind::Text,
         Some("boolean") => Kind::Literal("true or false".to_owned()),
         Some("integer") => Kind::Literal("a whole number".to_owned()),
+        Some("array") => Kind::Literal(list(schema)),
         Some(other) => Kind::Literal(format!("a TOML {other}")),
     }
+}
+
+/// What a list may hold, as an error says it.
+fn list(schema: &Value) -> String {
+    let words = schema.pointer("/items/oneOf").and_then(Value::as_array);
+    let words = words.into_iter().flatten().filter_map(|word| word.get("const")?.as_str());
+    let words: Vec<_> = words.map(|word| format!("{word:?}")).collect();
+    format!("a list such as [{}]", words.join(", "))
 }
 
 #[cfg(test)]

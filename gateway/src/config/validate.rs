@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{BatchConfig, ClickHouseConfig, Config, TimescaleConfig};
+use super::{BatchConfig, ClickHouseConfig, Config, TimescaleConfig, WalConfig};
 use crate::observe::logging;
 use crate::registry::Identifier;
 
@@ -15,6 +15,7 @@ pub(super) fn problems(config: &Config) -> Problems {
     limits(config, &mut problems);
     timescale(&config.timescale, &mut problems);
     clickhouse(&config.clickhouse, &mut problems);
+    wal(&config.wal, &mut problems);
     if let Err(reason) = logging::filter(&config.log.level) {
         problems.push(("log.level", reason));
     }
@@ -138,6 +139,29 @@ fn clickhouse(clickhouse: &ClickHouseConfig, problems: &mut Problems) {
     if clickhouse.user.is_empty() {
         problems
             .push(("clickhouse.user", "is empty: ClickHouse's own name for nobody is `default`".to_owned()));
+    }
+}
+
+/// Space is given back by whole segments: with few of them a log is full while most of it is delivered.
+const LEAST_SEGMENTS: u64 = 4;
+
+fn wal(wal: &WalConfig, problems: &mut Problems) {
+    if wal.directory.as_os_str().is_empty() {
+        problems.push(("wal.directory", "is empty: name a directory on a disk of its own".to_owned()));
+    }
+    for (setting, max_bytes) in [
+        ("wal.timescale_max_bytes", wal.timescale_max_bytes),
+        ("wal.clickhouse_max_bytes", wal.clickhouse_max_bytes),
+        ("wal.dead_letters_max_bytes", wal.dead_letters_max_bytes),
+    ] {
+        if max_bytes / LEAST_SEGMENTS < wal.segment_bytes {
+            let reason = format!(
+                "{max_bytes} is less than {LEAST_SEGMENTS} segments of {} bytes (wal.segment_bytes): make it more, or \
+                 the segments smaller",
+                wal.segment_bytes
+            );
+            problems.push((setting, reason));
+        }
     }
 }
 

@@ -3,9 +3,12 @@
 //! In: what a decoder or a store refused. Out: rows of `dead_letters`, written like any others. `payload` is the
 //! record as it was sent where a decoder refused it, and the row as JSON where a store did.
 
+use sha2::{Digest as _, Sha256};
+
+use super::gather::Piece;
 use crate::decode::arrow::row_json;
 use crate::decode::{DecodeContext, DecodeError, DecodeLimits, FieldError, RejectedRecord};
-use crate::ingest::{Caller, RecordError, now};
+use crate::ingest::{Caller, now};
 use crate::registry::{Snapshot, TableBatch, Tenant, builtin};
 use crate::rejection::Rejection;
 
@@ -20,6 +23,7 @@ pub fn batch(
     now_nanos: i64,
 ) -> Result<TableBatch, Rejection> {
     let letters = rejected.iter().map(|record| Letter {
+        id: uuid::Uuid::now_v7(),
         protocol: caller.protocol.name(),
         caller: &caller.name,
         table: &record.table,
@@ -31,25 +35,40 @@ pub fn batch(
     rows(tables, &caller.tenant, letters, now_nanos).map_err(Rejection::from)
 }
 
-/// The dead letter of a row that its store refused. `record.index` is its place in the cut.
-pub(super) fn of_row(row: &TableBatch, record: &RecordError) -> Result<TableBatch, DecodeError> {
-    let table = row.table();
-    let error = FieldError::new(record.field.clone(), record.reason.clone());
-    let payload = row_json(row.rows(), 0);
-    let letter = Letter {
+/// The dead letters of rows that their store refused for `reason`. Each has an id made of where the row is in its log, so
+/// that one which is written twice is known as one.
+pub(super) fn of_piece(log: u64, piece: &Piece, reason: &str) -> Result<TableBatch, DecodeError> {
+    let table = piece.batch.table();
+    let error = FieldError::new(String::new(), reason);
+    let payloads: Vec<Vec<u8>> =
+        (0..piece.batch.len()).map(|row| row_json(piece.batch.rows(), row)).collect();
+    let letters = payloads.iter().enumerate().map(|(row, payload)| Letter {
+        id: id(log, piece, row),
         protocol: "",
         caller: "",
         table: table.name().as_str(),
-        index: record.index,
+        index: piece.refusal(row, "").index,
         error: &error,
         content_type: "application/json",
-        payload: &payload,
-    };
+        payload,
+    });
     let tables = builtin::tables(&table.tenant).map_err(|error| DecodeError::Internal(error.to_string()))?;
-    rows(&Snapshot::new(tables), &table.tenant, std::iter::once(letter), now())
+    rows(&Snapshot::new(tables), &table.tenant, letters, now())
+}
+
+/// The id of the letter of a row: a name-based UUID (RFC 9562, version 8) of the row's place.
+fn id(log: u64, piece: &Piece, row: usize) -> uuid::Uuid {
+    let mut place = Sha256::new();
+    place.update(log.to_be_bytes());
+    place.update(piece.position.0.to_be_bytes());
+    place.update(piece.index.to_be_bytes());
+    place.update((piece.refusal(row, "").index as u64).to_be_bytes());
+    let digest = place.finalize();
+    uuid::Uuid::new_v8(digest.first_chunk().copied().unwrap_or_default())
 }
 
 struct Letter<'a> {
+    id: uuid::Uuid,
     protocol: &'a str,
     caller: &'a str,
     table: &'a str,
@@ -77,7 +96,7 @@ fn rows<'a>(
     for letter in letters {
         let fill = |rows: &mut crate::decode::TableBuilder| -> Result<(), FieldError> {
             rows.set_time(time, now_nanos)?;
-            rows.set_text(id, &uuid::Uuid::now_v7().to_string())?;
+            rows.set_text(id, &letter.id.to_string())?;
             rows.set_text(protocol, letter.protocol)?;
             rows.set_text(caller, &printable(letter.caller))?;
             rows.set_text(target, &printable(letter.table))?;

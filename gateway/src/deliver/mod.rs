@@ -1,33 +1,47 @@
-//! Delivery: rows of many requests in, few large cuts out to the stores, and the outcome back to each request.
+//! Delivery: durable frames of the logs in, rows in the stores out.
 //!
-//! Each store has a [`queue::Queue`] in which rows wait by table and partition until there are enough of them, or
-//! until the oldest has waited long enough, and a fixed number of workers ([`worker`]) that write what is due. A store
-//! that is slow or down therefore holds up nobody but those who wait for it.
+//! There is a log per store, and one for dead letters, which go to Timescale by lanes of their own. Each has a [`feed`]:
 //!
-//! Guaranteed: [`Delivery::store`] returns `Ok` only after the store committed every row that it does not name as
-//! refused; refused rows are in `dead_letters`. The durable log takes its place between [`crate::ingest`] and this
-//! module: what is now the waiting of a request becomes the progress of a reader of the log.
+//! ```text
+//! log ──► read ──► gather (by table and partition) ──► lanes: plan, durable ──► store ──► done
+//!  ▲                                                              │
+//!  └── released up to the first frame with unsettled rows         └──► dead letters
+//! ```
+//!
+//! A store that is slow or down holds up nobody but its own log, which takes frames until its disk budget is used.
+//!
+//! Guaranteed: [`Delivery::append`] returns `Ok` only when the rows are durable; from then on they are stored exactly once,
+//! or kept as dead letters where their store refuses them for their content, whatever is killed meanwhile.
 
+mod cut;
 pub mod dead_letters;
+mod feed;
+mod frames;
+mod gather;
+mod lane;
+mod open;
 mod partition;
-mod queue;
-mod worker;
+mod read;
+mod refeed;
+mod resume;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::feed::{Feed, bytes_of};
+use self::frames::Completion;
+pub use self::open::{DeliveryOptions, LaneOptions, OpenError, RestoredRequest};
 use crate::ingest::RecordError;
-use crate::memory::MemoryGrant;
-use crate::observe::Metrics;
 use crate::registry::{StoreKind, TableBatch};
 use crate::rejection::Rejection;
-use crate::store::{Store, StoreError};
-use queue::{Queue, Submission};
+use crate::wal::entry::{Compression, Entry, RequestEntry};
+use crate::wal::{AppendError, Definitions, LogStatus, Position};
 
 /// When the rows that wait for one table become a cut.
 #[derive(Debug, Clone, Copy)]
@@ -40,161 +54,217 @@ pub struct CutLimits {
     pub max_age: Duration,
 }
 
-/// One store and how it is fed.
-#[derive(Debug)]
-pub struct Lane {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// When waiting rows become a cut.
-    pub limits: CutLimits,
-    /// Cuts that are written at once.
-    pub writers: usize,
-}
-
 /// Most partitions of a table that the rows of one request may lie in: each is an INSERT of its own in ClickHouse, and
 /// may be a new chunk in Timescale.
 pub const MAX_PARTITIONS: usize = 100;
 
+/// One of the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogName {
+    /// Rows for Timescale.
+    Timescale,
+    /// Rows for ClickHouse.
+    ClickHouse,
+    /// Refused records for `dead_letters`, which is in Timescale.
+    DeadLetters,
+}
+
+/// A frame in the memory of its log.
+#[derive(Debug)]
+pub(crate) enum Recent {
+    /// The rows of a request.
+    Rows(RequestEntry),
+    /// A note of delivery itself.
+    Note,
+}
+
+/// A request as its log takes it.
+#[derive(Debug)]
+pub struct Encoded {
+    log: LogName,
+    body: Vec<Bytes>,
+    recent: Arc<Recent>,
+    bytes: usize,
+}
+
 /// Feeds the stores. One per gateway.
 #[derive(Debug)]
 pub struct Delivery {
-    timescale: Arc<Queue>,
-    clickhouse: Arc<Queue>,
-    workers: parking_lot::Mutex<Vec<JoinHandle<()>>>,
-    stop: CancellationToken,
+    feeds: [Arc<Feed>; 3],
+    definitions: Arc<Definitions>,
+    compression: Compression,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    prepared: [watch::Sender<bool>; 2],
+    drain: CancellationToken,
+    halt: CancellationToken,
 }
 
-/// Rows that could not be stored in time.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DeliveryError {
-    /// The store did not take them.
-    #[error("{0}")]
-    Store(StoreError),
-    /// The store did not answer in time.
-    #[error("the store did not commit in time")]
-    TimedOut,
-    /// A row that the store refused could not be kept.
-    #[error("a refused row could not be kept: {0}")]
-    DeadLetter(String),
-    /// The rows of one request lie in more partitions than can be written in time.
-    #[error(
-        "the rows of table {table} lie in {partitions} partitions (days, chunks): at most {MAX_PARTITIONS} are allowed \
-         in one request, send older records in requests of their own"
-    )]
-    TooSpread {
-        /// The table.
-        table: String,
-        /// Its partitions that the request touches.
-        partitions: usize,
-    },
-    /// A mistake of ours.
-    #[error("internal error in delivery: {0}")]
-    Internal(String),
-    /// The gateway is shutting down.
-    #[error("the gateway is shutting down")]
-    Stopping,
+/// The state of one log and of what it feeds.
+#[derive(Debug, Clone)]
+pub struct FeedStatus {
+    /// The log.
+    pub log: LogName,
+    /// Its files.
+    pub files: LogStatus,
+    /// Frames that are durable and whose rows are not all settled.
+    pub waiting_frames: u64,
+    /// Rows that were read from the log and are not settled.
+    pub waiting_rows: usize,
+}
+
+impl LogName {
+    /// All logs.
+    pub const ALL: [Self; 3] = [Self::Timescale, Self::ClickHouse, Self::DeadLetters];
+
+    /// The log's name in paths and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timescale => "timescale",
+            Self::ClickHouse => "clickhouse",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
+
+    /// The log of rows for this store.
+    pub fn of(store: StoreKind) -> Self {
+        match store {
+            StoreKind::Timescale => Self::Timescale,
+            StoreKind::ClickHouse => Self::ClickHouse,
+        }
+    }
 }
 
 impl Delivery {
-    /// Starts the workers of both stores.
-    pub fn start(timescale: Lane, clickhouse: Lane, metrics: &Arc<Metrics>) -> Arc<Self> {
-        let stop = CancellationToken::new();
-        let queues = [Arc::new(Queue::new(timescale.limits)), Arc::new(Queue::new(clickhouse.limits))];
-        let dead_letters = Arc::clone(&timescale.store);
-        let mut workers = Vec::new();
-        for (lane, queue) in [timescale, clickhouse].iter().zip(&queues) {
-            for _ in 0..lane.writers.max(1) {
-                let worker = worker::Worker {
-                    store: Arc::clone(&lane.store),
-                    queue: Arc::clone(queue),
-                    dead_letters: Arc::clone(&dead_letters),
-                    metrics: Arc::clone(metrics),
-                };
-                workers.push(tokio::spawn(worker.run(stop.clone())));
-            }
-        }
-        let [timescale, clickhouse] = queues;
-        Arc::new(Self { timescale, clickhouse, workers: parking_lot::Mutex::new(workers), stop })
-    }
-
-    /// Hands rows to their stores and waits until all are committed. Returns the rows that a store refused for their
-    /// content, by their place in their batch; these are in `dead_letters`.
-    ///
-    /// After `deadline` the rows that no worker has taken yet are withdrawn; those that are being written may still
-    /// be committed. `memory` is what the rows are paid for with; it is given back when the last of them is gone, which
-    /// may be after this returns.
-    pub async fn store(
-        &self,
-        batches: Vec<TableBatch>,
-        memory: &Arc<MemoryGrant>,
-        deadline: Instant,
-    ) -> Result<Vec<RecordError>, DeliveryError> {
-        if self.stop.is_cancelled() {
-            return Err(DeliveryError::Stopping);
-        }
-        // All parts are made before the first is handed over: a batch that cannot be split stores nothing.
-        let mut parts = Vec::with_capacity(batches.len());
-        for batch in &batches {
+    /// What the log takes of a request, all of whose rows are for that log's store. Synchronous; may touch the disk when
+    /// a table is written for the first time.
+    pub fn encode(&self, log: LogName, request: RequestEntry) -> Result<Encoded, Rejection> {
+        for batch in &request.batches {
             let partitions = partition::count(batch);
             if partitions > MAX_PARTITIONS {
-                return Err(DeliveryError::TooSpread { table: batch.table().name().to_string(), partitions });
-            }
-            parts
-                .extend(partition::split(batch).map_err(|error| DeliveryError::Internal(error.to_string()))?);
-        }
-        let mut outcomes = Vec::with_capacity(parts.len());
-        for part in parts {
-            let queue = match part.batch.table().store() {
-                StoreKind::Timescale => &self.timescale,
-                StoreKind::ClickHouse => &self.clickhouse,
-            };
-            let (reply, outcome) = oneshot::channel();
-            let memory = Arc::clone(memory);
-            let submission =
-                Submission { batch: part.batch, rows: part.rows, deadline, reply, _memory: memory };
-            queue.push(submission, part.key);
-            outcomes.push(outcome);
-        }
-        let mut refused = Vec::new();
-        for outcome in outcomes {
-            match tokio::time::timeout_at(deadline, outcome).await {
-                Ok(Ok(Ok(rows))) => refused.extend(rows),
-                Ok(Ok(Err(error))) => return Err(error),
-                Ok(Err(_)) => return Err(DeliveryError::Stopping),
-                Err(_) => return Err(DeliveryError::TimedOut),
+                return Err(too_spread(batch, partitions));
             }
         }
-        Ok(refused)
+        let bytes = bytes_of(&request);
+        let entry = Entry::Request(request);
+        let body = entry.encode(&self.definitions, self.compression);
+        let body = body.map_err(|error| Rejection::unavailable(error.to_string()))?;
+        let Entry::Request(request) = entry else {
+            return Err(Rejection::Internal("a request was encoded as something else".to_owned()));
+        };
+        Ok(Encoded { log, body, bytes, recent: Arc::new(Recent::Rows(request)) })
     }
 
-    /// Rows that wait for each store: Timescale, ClickHouse.
-    pub fn waiting_rows(&self) -> [usize; 2] {
-        [self.timescale.waiting_rows(), self.clickhouse.waiting_rows()]
+    /// Makes a request durable. From then on it is delivered, whether anybody waits or not.
+    pub async fn append(&self, request: Encoded) -> Result<Position, Rejection> {
+        let Encoded { log, body, recent, bytes } = request;
+        self.feed(log).log.append(Entry::REQUEST, body, Some((recent, bytes))).await.map_err(Rejection::from)
     }
 
-    /// Writes what waits, then ends the workers. Rows handed in from now on are refused.
-    pub async fn stop(&self) {
-        self.stop.cancel();
-        self.timescale.wake_all();
-        self.clickhouse.wake_all();
-        let workers = std::mem::take(&mut *self.workers.lock());
-        for worker in workers {
-            if let Err(error) = worker.await {
-                tracing::error!(%error, "a delivery worker ended early");
+    /// Waits until the store has committed the rows of an appended request. Returns those that it refused for their
+    /// content, which are dead letters by then; none at `deadline`.
+    pub async fn stored(
+        &self,
+        log: LogName,
+        position: Position,
+        deadline: Instant,
+    ) -> Option<Vec<RecordError>> {
+        let frames = &self.feed(log).frames;
+        match frames.completion(position) {
+            Completion::Complete(refused) => Some(refused),
+            Completion::Pending(answer) => {
+                let answer = tokio::time::timeout_at(deadline, answer).await;
+                if answer.is_err() {
+                    frames.forget(position);
+                }
+                answer.ok()?.ok()
             }
         }
+    }
+
+    /// The tables of a store are as this version needs them: its lanes may write.
+    pub fn tables_prepared(&self, store: StoreKind) {
+        self.prepared[store as usize].send_replace(true);
+    }
+
+    /// Waits until the lanes of all stores may write.
+    pub async fn all_prepared(&self) {
+        self.prepared(StoreKind::Timescale).await;
+        self.prepared(StoreKind::ClickHouse).await;
+    }
+
+    /// Waits until the lanes of a store may write.
+    pub async fn prepared(&self, store: StoreKind) {
+        // The sender lives as long as `self`.
+        drop(self.prepared[store as usize].subscribe().wait_for(|prepared| *prepared).await);
+    }
+
+    /// How full the log of a store is: 1 is full.
+    pub fn load(&self, log: LogName) -> f64 {
+        self.feed(log).log.load()
+    }
+
+    /// The state of each log.
+    pub fn status(&self) -> [FeedStatus; 3] {
+        LogName::ALL.map(|log| {
+            let feed = self.feed(log);
+            FeedStatus {
+                log,
+                files: feed.log.status(),
+                waiting_frames: feed.waiting_frames(),
+                waiting_rows: feed.frames.rows(),
+            }
+        })
+    }
+
+    /// Ends: what is due is written if its store takes it within `limit`, the rest stays in the logs, which are synced.
+    pub async fn stop(&self, limit: Duration) {
+        self.drain.cancel();
+        for feed in &self.feeds {
+            feed.gather.wake_all();
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        let ended = async {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a task of delivery ended early");
+                }
+            }
+        };
+        tokio::pin!(ended);
+        if tokio::time::timeout(limit, &mut ended).await.is_err() {
+            tracing::info!(
+                "a store takes no more: what is left stays in the log and is delivered after the next start"
+            );
+            self.halt.cancel();
+            ended.await;
+        }
+        for feed in &self.feeds {
+            feed.log.close().await;
+        }
+    }
+
+    fn feed(&self, log: LogName) -> &Arc<Feed> {
+        &self.feeds[log as usize]
     }
 }
 
-// === impl DeliveryError ===
+fn too_spread(batch: &TableBatch, partitions: usize) -> Rejection {
+    Rejection::TooLarge(format!(
+        "the rows of table {} lie in {partitions} partitions (days, chunks): at most {MAX_PARTITIONS} are allowed in one \
+         request, send older records in requests of their own",
+        batch.table().name()
+    ))
+}
 
-impl From<DeliveryError> for Rejection {
-    fn from(error: DeliveryError) -> Self {
+// === impl Rejection ===
+
+impl From<AppendError> for Rejection {
+    fn from(error: AppendError) -> Self {
         let text = error.to_string();
         match error {
-            DeliveryError::Internal(_) => Self::Internal(text),
-            DeliveryError::TooSpread { .. } => Self::TooLarge(text),
-            _ => Self::unavailable(text),
+            AppendError::TooLarge { .. } => Self::TooLarge(text),
+            AppendError::Full { .. } => Self::overloaded(text),
+            AppendError::Failed { .. } | AppendError::Closed { .. } => Self::unavailable(text),
         }
     }
 }

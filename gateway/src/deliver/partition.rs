@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 
 use crate::registry::{StoreKind, TableBatch};
 
-use super::queue::QueueKey;
+use super::gather::GatherKey;
 
 /// Width of a chunk where the definition says nothing: what Timescale itself would choose.
 const DEFAULT_CHUNK_SECONDS: u32 = 7 * 86_400;
@@ -19,7 +19,7 @@ const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 /// Rows of one table and one partition.
 #[derive(Debug)]
 pub(super) struct Part {
-    pub(super) key: QueueKey,
+    pub(super) key: GatherKey,
     pub(super) batch: TableBatch,
     /// The place of each row in the batch it was taken from; none when it is the whole batch.
     pub(super) rows: Option<Vec<u32>>,
@@ -46,7 +46,7 @@ pub(super) fn count(batch: &TableBatch) -> usize {
 /// Splits a batch by partition; nearly always into one part.
 pub(super) fn split(batch: &TableBatch) -> Result<Vec<Part>, ArrowError> {
     let table = batch.table();
-    let key = |day| QueueKey { tenant: table.tenant.clone(), table: table.name().to_string(), day };
+    let key = |day: Option<i64>| GatherKey { tenant: table.tenant.clone(), table: table.name().clone(), day };
     let times = match (table.store(), table.time_column()) {
         (StoreKind::ClickHouse, Some(column)) => {
             batch.rows().column(column).as_primitive_opt::<TimestampNanosecondType>()
@@ -54,11 +54,11 @@ pub(super) fn split(batch: &TableBatch) -> Result<Vec<Part>, ArrowError> {
         _ => None,
     };
     let Some(times) = times.filter(|times| !times.is_empty()) else {
-        return Ok(vec![Part { key: key(0), batch: batch.clone(), rows: None }]);
+        return Ok(vec![Part { key: key(None), batch: batch.clone(), rows: None }]);
     };
     let days: Vec<i64> = times.values().iter().map(|nanos| nanos.div_euclid(NANOS_PER_DAY)).collect();
     if days.iter().all(|day| *day == days[0]) {
-        return Ok(vec![Part { key: key(days[0]), batch: batch.clone(), rows: None }]);
+        return Ok(vec![Part { key: key(Some(days[0])), batch: batch.clone(), rows: None }]);
     }
     let mut by_day: std::collections::BTreeMap<i64, Vec<u32>> = std::collections::BTreeMap::new();
     for (row, day) in (0_u32..).zip(&days) {
@@ -70,7 +70,7 @@ pub(super) fn split(batch: &TableBatch) -> Result<Vec<Part>, ArrowError> {
             let taken = arrow::compute::take_record_batch(batch.rows(), &UInt32Array::from(rows.clone()))?;
             let batch = TableBatch::new(Arc::clone(table), taken)
                 .map_err(|error| ArrowError::SchemaError(error.to_string()))?;
-            Ok(Part { key: key(day), batch, rows: Some(rows) })
+            Ok(Part { key: key(Some(day)), batch, rows: Some(rows) })
         })
         .collect()
 }

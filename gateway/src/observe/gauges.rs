@@ -4,20 +4,22 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::health::Report;
 use super::process::Process;
+use crate::deliver::FeedStatus;
 
 /// The values at one moment.
 #[derive(Debug, Clone)]
 pub struct Moment<'r> {
     /// The state of the gateway and its stores.
     pub health: &'r Report,
-    /// Rows that wait for each store: Timescale, ClickHouse.
-    pub waiting_rows: [usize; 2],
+    /// The logs and what they feed.
+    pub feeds: &'r [FeedStatus],
     /// Bytes of requests and of their rows under way.
     pub in_flight_bytes: usize,
     /// Most of them (`ingest.in_flight_bytes`).
@@ -26,11 +28,20 @@ pub struct Moment<'r> {
     pub pool: deadpool_postgres::Status,
     /// Tables that are known.
     pub tables: usize,
+    /// Requests whose repetitions are recognised.
+    pub idempotency_keys: usize,
+    /// Requests that were forgotten before their time, since there were too many.
+    pub forgotten_keys: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StoreLabels {
     store: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LogLabels {
+    log: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,11 +71,7 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
     tidewell.register("store_up", "1 when the store answered the last probe", up);
     tidewell.register("store_probe_duration_seconds", "Time of the last probe", probe);
 
-    let waiting = Family::<StoreLabels, Number>::default();
-    for (store, rows) in ["timescale", "clickhouse"].into_iter().zip(moment.waiting_rows) {
-        waiting.get_or_create(&StoreLabels { store }).set(rows as u64);
-    }
-    tidewell.register("queue_rows", "Rows that wait to be sent to a store", waiting);
+    logs(tidewell, moment.feeds);
     number(tidewell, "in_flight_bytes", "Bytes of requests and their rows under way", moment.in_flight_bytes);
     number(
         tidewell,
@@ -87,11 +94,60 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
     tidewell.register("pool_limit", "Most connections that write rows", of_timescale(pool.max_size));
     tidewell.register("pool_waiting", "Tasks that wait for a connection", of_timescale(pool.waiting));
     number(tidewell, "tables", "Tables that are known", moment.tables);
+    number(
+        tidewell,
+        "idempotency_keys",
+        "Requests whose repetitions are recognised (idempotency.max_keys)",
+        moment.idempotency_keys,
+    );
+    let forgotten: Counter = Counter::default();
+    forgotten.inc_by(moment.forgotten_keys);
+    tidewell.register(
+        "idempotency_keys_forgotten",
+        "Requests forgotten before idempotency.window_seconds had passed, since there were too many",
+        forgotten,
+    );
 
     if let Some(process) = Process::now() {
         process.register(&mut all);
     }
     all
+}
+
+/// The logs: what is in them, what they take, and what became of their disk.
+fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
+    type Value = fn(&FeedStatus) -> u64;
+    let values: [(&str, &str, Value); 13] = [
+        ("queue_rows", "Rows read from a log that are not settled", |feed| feed.waiting_rows as u64),
+        ("log_frames_waiting", "Frames that are durable and not settled", |feed| feed.waiting_frames),
+        ("log_bytes", "Bytes of a log on disk, the retained tail included", |feed| feed.files.used_bytes),
+        ("log_waiting_bytes", "Bytes of files with frames that are not settled", |feed| {
+            feed.files.needed_bytes
+        }),
+        ("log_limit_bytes", "Most bytes of a log (wal.*_max_bytes)", |feed| feed.files.max_bytes),
+        ("log_segments", "Files of a log", |feed| feed.files.segments as u64),
+        ("log_synced_position", "The last durable frame", |feed| feed.files.synced.0),
+        ("log_released_position", "Frames before this one are settled", |feed| feed.files.released.0),
+        ("log_syncs", "Times that a log was synced", |feed| feed.files.syncs),
+        ("log_failures", "Writes and syncs of a log that failed", |feed| feed.files.failures),
+        ("log_refused", "Requests refused because a log was full", |feed| feed.files.refused),
+        ("log_quarantined_bytes", "Bytes of a log that could not be read and were put aside", |feed| {
+            feed.files.quarantined_bytes
+        }),
+        ("log_writable", "1 when a log takes frames", |feed| u64::from(feed.files.unwritable.is_none())),
+    ];
+    for (name, help, value) in values {
+        let family = Family::<LogLabels, Number>::default();
+        for feed in feeds {
+            family.get_or_create(&LogLabels { log: feed.log.name() }).set(value(feed));
+        }
+        registry.register(name, help, family);
+    }
+    let family = Family::<LogLabels, Real>::default();
+    for feed in feeds {
+        family.get_or_create(&LogLabels { log: feed.log.name() }).set(feed.files.last_sync.as_secs_f64());
+    }
+    registry.register("log_sync_duration_seconds", "How long the last sync of a log took", family);
 }
 
 fn number(registry: &mut Registry, name: &str, help: &str, value: usize) {

@@ -2,15 +2,14 @@
 //!
 //! | state | `/readyz` | why |
 //! |---|---|---|
-//! | `ready` | 200 | all stores answer |
-//! | `degraded` | 200 | a store does not answer: what is meant for the other one is taken, the rest is refused as retryable |
-//! | `unavailable` | 503 | no store answers: every write would be refused |
-//! | `starting` | 503 | the stores' tables are not prepared yet |
+//! | `ready` | 200 | the logs take writes and all stores answer |
+//! | `degraded` | 200 | a store does not answer: what is meant for it is durable and waits in its log |
+//! | `unavailable` | 503 | a log cannot be written (its disk failed, is read-only or gone): writes are refused |
+//! | `starting` | 503 | the logs are being opened |
 //! | `stopping` | 503 | the gateway finishes what it accepted and ends |
 //!
-//! A single store that is down does not make a gateway unready: all gateways behind one address share it, and taking
-//! them all away would stop the signals of the other store as well. `/healthz` is 200 as long as the process
-//! answers at all; restarting it would not bring a store back.
+//! A store that is down does not make a gateway unready: all gateways behind one address share it, and each takes writes
+//! without it. `/healthz` is 200 as long as the process answers at all; restarting it would not bring a disk back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,9 +64,9 @@ pub enum Status {
     Ready,
     /// A store does not answer.
     Degraded,
-    /// No store answers.
+    /// A log cannot be written.
     Unavailable,
-    /// The tables are being prepared.
+    /// The logs are being opened.
     Starting,
     /// The gateway is ending.
     Stopping,
@@ -86,6 +85,18 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// The stores.
     pub stores: Vec<StoreReport>,
+    /// Logs that cannot be written, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwritable_logs: Vec<UnwritableLog>,
+}
+
+/// A log that cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnwritableLog {
+    /// The log's name.
+    pub log: &'static str,
+    /// What its disk says.
+    pub reason: String,
 }
 
 /// What is known of one store.
@@ -147,15 +158,15 @@ impl Health {
     }
 
     /// What is known right now.
-    pub fn report(&self, readiness: Readiness) -> Report {
+    pub fn report(&self, readiness: Readiness, unwritable_logs: Vec<UnwritableLog>) -> Report {
         let stores: Vec<StoreReport> = self.stores.iter().map(Probed::report).collect();
         let down = stores.iter().filter(|store| store.up == Some(false)).count();
         let status = match readiness {
             Readiness::Starting => Status::Starting,
             Readiness::Stopping => Status::Stopping,
+            Readiness::Ready if !unwritable_logs.is_empty() => Status::Unavailable,
             Readiness::Ready if down == 0 => Status::Ready,
-            Readiness::Ready if down < stores.len() => Status::Degraded,
-            Readiness::Ready => Status::Unavailable,
+            Readiness::Ready => Status::Degraded,
         };
         Report {
             service: "tidewell",
@@ -163,6 +174,7 @@ impl Health {
             status,
             uptime_seconds: self.started.elapsed().as_secs(),
             stores,
+            unwritable_logs,
         }
     }
 }
@@ -256,17 +268,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_that_is_down_degrades_and_two_make_unready() {
+    async fn stores_that_are_down_degrade_and_a_log_that_is_not_writable_makes_unready() {
         let timescale = Arc::new(Answering(StoreKind::Timescale, Mutex::new(Ok(()))));
         let clickhouse = Arc::new(Answering(StoreKind::ClickHouse, Mutex::new(Ok(()))));
         let health = Health::new([Arc::clone(&timescale) as Arc<dyn Store>, Arc::clone(&clickhouse) as _]);
-        assert_eq!(health.report(Readiness::Starting).status, Status::Starting);
-        assert_eq!(health.report(Readiness::Starting).stores[0].up, None);
+        assert_eq!(health.report(Readiness::Starting, Vec::new()).status, Status::Starting);
+        assert_eq!(health.report(Readiness::Starting, Vec::new()).stores[0].up, None);
         health.probe().await;
-        assert_eq!(health.report(Readiness::Ready).status, Status::Ready);
+        assert_eq!(health.report(Readiness::Ready, Vec::new()).status, Status::Ready);
         *clickhouse.1.lock() = down();
         health.probe().await;
-        let report = health.report(Readiness::Ready);
+        let report = health.report(Readiness::Ready, Vec::new());
         assert_eq!(report.status, Status::Degraded);
         assert!(report.status.is_ready());
         assert_eq!(
@@ -275,13 +287,15 @@ mod tests {
         );
         *timescale.1.lock() = down();
         health.probe().await;
-        assert_eq!(health.report(Readiness::Ready).status, Status::Unavailable);
-        assert!(!health.report(Readiness::Ready).status.is_ready());
-        assert_eq!(health.report(Readiness::Stopping).status, Status::Stopping);
+        assert_eq!(health.report(Readiness::Ready, Vec::new()).status, Status::Degraded);
+        let broken = vec![UnwritableLog { log: "timescale", reason: "read-only".to_owned() }];
+        assert_eq!(health.report(Readiness::Ready, broken.clone()).status, Status::Unavailable);
+        assert!(!health.report(Readiness::Ready, broken).status.is_ready());
+        assert_eq!(health.report(Readiness::Stopping, Vec::new()).status, Status::Stopping);
         *timescale.1.lock() = Ok(());
         *clickhouse.1.lock() = Ok(());
         health.probe().await;
-        let report = health.report(Readiness::Ready);
+        let report = health.report(Readiness::Ready, Vec::new());
         assert_eq!((report.status, report.stores[1].error.clone()), (Status::Ready, None));
     }
 
@@ -312,8 +326,8 @@ mod tests {
         }
         let health = Health::new([Arc::new(Silent) as Arc<dyn Store>]);
         health.probe().await;
-        let report = health.report(Readiness::Ready);
+        let report = health.report(Readiness::Ready, Vec::new());
         assert_eq!(report.stores[0].error.as_deref(), Some("no answer within 3 s"));
-        assert_eq!(report.status, Status::Unavailable);
+        assert_eq!(report.status, Status::Degraded);
     }
 }

@@ -1,8 +1,15 @@
 //! What the gateway counts, for `/metrics`.
 //!
-//! Every record of a request that could be read ends in exactly one disposition, so that over all requests
-//! `records{stored} + records{dead_lettered} + records{refused}` is what senders sent. Rows are counted beside records,
-//! by table: a record with exemplars or metadata makes rows in more than one.
+//! Every record of a request that could be read ends in exactly one disposition, so that their sum over all requests
+//! is what senders sent. Rows are counted beside records, by table: a record with exemplars or metadata makes rows in
+//! more than one.
+//!
+//! | disposition | what became of the record |
+//! |---|---|
+//! | `stored` | its sender was told that it is kept |
+//! | `dead_lettered` | refused and kept in `dead_letters` |
+//! | `rejected` | refused with its whole request, and not kept |
+//! | `suppressed` | part of a recognised repetition: kept when it came first |
 //!
 //! Counting is on the path of every request. Handles are therefore looked up once per protocol and table and kept; what
 //! is left is a few atomic additions ([`Metrics::request`], [`Received`]).
@@ -20,6 +27,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::decode::{Decoded, RejectedRecord};
+use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
 use crate::registry::{TableBatch, TableDef};
 use crate::rejection::Rejection;
@@ -48,6 +56,11 @@ struct ProtocolLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     protocol: &'static str,
     table: String,
@@ -67,6 +80,12 @@ struct WriteLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    log: &'static str,
+    event: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLetterLabels {
     table: String,
     refused_by: &'static str,
@@ -81,7 +100,8 @@ struct OfProtocol {
     records: Histogram,
     stored: Counter,
     dead_lettered: Counter,
-    refused: Counter,
+    rejected: Counter,
+    suppressed: Counter,
     tables: ByTable<OfRows>,
 }
 
@@ -121,6 +141,7 @@ pub struct Metrics {
     writes: ByTable<OfWrites>,
     refusals: ByTable<OfDeadLetters>,
     requests: Family<RequestLabels, Counter>,
+    connections_refused: Family<ListenerLabels, Counter>,
     rows_received: Family<RowLabels, Counter>,
     rows_accepted: Family<RowLabels, Counter>,
     dead_letters: Family<DeadLetterLabels, Counter>,
@@ -128,11 +149,12 @@ pub struct Metrics {
     store_rows: Family<StoreLabels, Counter>,
     store_seconds: Family<StoreLabels, Histogram>,
     store_batch_rows: Family<StoreLabels, Histogram>,
+    delivery_events: Family<EventLabels, Counter>,
 }
 
-/// The records and rows of a request that was read. They count as refused until [`Received::accepted`] says otherwise.
+/// The records and rows of a request that was read. They count as rejected until [`Received::accepted`] says otherwise.
 #[derive(Debug)]
-#[must_use = "dropped at once, everything counts as refused"]
+#[must_use = "dropped at once, everything counts as rejected"]
 pub struct Received<'m> {
     of: &'m OfProtocol,
     records: u64,
@@ -161,6 +183,12 @@ impl Metrics {
         );
         let requests = Family::default();
         registry.register("requests", "Requests answered, by result", Family::clone(&requests));
+        let connections_refused = Family::default();
+        registry.register(
+            "connections_refused",
+            "Connections closed as they came, because there were too many",
+            Family::clone(&connections_refused),
+        );
         let records: Family<RecordLabels, Counter> = Family::default();
         registry.register(
             "records",
@@ -208,6 +236,13 @@ impl Metrics {
         let store_batch_rows = Family::<StoreLabels, Histogram>::new_with_constructor(rows);
         registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
 
+        let delivery_events = Family::default();
+        registry.register(
+            "delivery_events",
+            "What a store did to cuts that it had: renewed (lost, sent again), regressed (came back older), gap (older than the log)",
+            Family::clone(&delivery_events),
+        );
+
         let protocols = Protocol::ALL.map(|protocol| {
             let name = protocol.name();
             let labels = ProtocolLabels { protocol: name };
@@ -220,7 +255,8 @@ impl Metrics {
                 records: request_records.get_or_create_owned(&labels),
                 stored: disposition("stored"),
                 dead_lettered: disposition("dead_lettered"),
-                refused: disposition("refused"),
+                rejected: disposition("rejected"),
+                suppressed: disposition("suppressed"),
                 tables: ByTable::default(),
             }
         });
@@ -230,6 +266,7 @@ impl Metrics {
             writes: ByTable::default(),
             refusals: ByTable::default(),
             requests,
+            connections_refused,
             rows_received,
             rows_accepted,
             dead_letters,
@@ -237,6 +274,7 @@ impl Metrics {
             store_rows,
             store_seconds,
             store_batch_rows,
+            delivery_events,
         }
     }
 
@@ -255,6 +293,7 @@ impl Metrics {
     ) {
         let of = self.of(protocol);
         let result = match result {
+            Ok(receipt) if receipt.suppressed => Some("suppressed"),
             Ok(receipt) if receipt.rejected == 0 => None,
             Ok(receipt) if receipt.accepted == 0 => Some("rejected"),
             Ok(_) => Some("partial"),
@@ -268,6 +307,17 @@ impl Metrics {
         };
         of.bytes.inc_by(count(bytes));
         of.seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a request that was refused before its records were looked at, by [`Rejection::code`].
+    pub fn refused(&self, protocol: Protocol, result: &'static str, elapsed: Duration) {
+        self.requests.get_or_create(&RequestLabels { protocol: protocol.name(), result }).inc();
+        self.of(protocol).seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a connection that was closed because there are too many.
+    pub fn connection_refused(&self, listener: &'static str) {
+        self.connections_refused.get_or_create(&ListenerLabels { listener }).inc();
     }
 
     /// Counts what a request was decoded to.
@@ -292,6 +342,11 @@ impl Metrics {
         Received { of, records: count(records), rows, settled: false }
     }
 
+    /// Counts the records of a repetition, which the answer to the first one tells.
+    pub fn suppressed(&self, protocol: Protocol, first: &Receipt) {
+        self.of(protocol).suppressed.inc_by(count(first.accepted + first.rejected));
+    }
+
     /// Counts records that were refused while decoding and are kept.
     pub fn dead_lettered(&self, rejected: &[RejectedRecord]) {
         for record in rejected {
@@ -299,9 +354,28 @@ impl Metrics {
         }
     }
 
-    /// Counts a row that its store refused and that is kept.
-    pub fn refused_by_store(&self, table: &TableDef) {
-        self.dead_letters(table.name().as_str()).store.inc();
+    /// Counts rows that their store refused and that are kept.
+    pub fn refused_by_store(&self, table: &TableDef, rows: usize) {
+        self.dead_letters(table.name().as_str()).store.inc_by(count(rows));
+    }
+
+    /// Counts a cut that its store verifiably lost, and that is sent again.
+    pub fn renewed(&self, log: LogName) {
+        self.cut_event(log, "renewed");
+    }
+
+    /// Counts a store that came back older than it was.
+    pub fn regressed(&self, log: LogName) {
+        self.cut_event(log, "regressed");
+    }
+
+    /// Counts a store that came back older than the log reaches.
+    pub fn gap(&self, log: LogName) {
+        self.cut_event(log, "gap");
+    }
+
+    fn cut_event(&self, log: LogName, event: &'static str) {
+        self.delivery_events.get_or_create(&EventLabels { log: log.name(), event }).inc();
     }
 
     /// Counts an attempt to write a batch.
@@ -384,7 +458,7 @@ impl Default for Metrics {
 impl Drop for Received<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.of.refused.inc_by(self.records);
+            self.of.rejected.inc_by(self.records);
         }
     }
 }

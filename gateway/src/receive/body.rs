@@ -1,4 +1,5 @@
-//! The one bounded reader of request bodies: an HTTP body in, its decompressed bytes out.
+//! The one bounded reader of request bodies: an HTTP body in, its decompressed bytes out. gRPC messages have a reader of
+//! their own, [`super::messages`], which decompresses here.
 //!
 //! Guaranteed, whatever a client sends or claims:
 //! - no more than [`BodyLimits::compressed`] bytes are taken from the connection, and no more than
@@ -108,11 +109,24 @@ pub async fn read(body: Body, headers: &HeaderMap, limits: &BodyLimits) -> Resul
         }
         return Ok(ReceivedBody { bytes: wire, wire_bytes, memory });
     }
+    let (bytes, memory) = decompress(wire, encoding, limits.decompressed, memory).await?;
+    Ok(ReceivedBody { bytes, wire_bytes, memory })
+}
+
+/// Decompresses all of `wire` to at most `limit` bytes. `memory` pays for what is in use at any time, and for the
+/// result in the end.
+pub(super) async fn decompress(
+    wire: Bytes,
+    encoding: ContentEncoding,
+    limit: usize,
+    memory: MemoryGrant,
+) -> Result<(Bytes, MemoryGrant), BodyError> {
+    let overhead = wire.len();
     let mut inflation = Inflation {
         decompressor: Decompressor::new(encoding, wire)?,
         out: Vec::new(),
-        limit: limits.decompressed,
-        overhead: wire_bytes,
+        limit,
+        overhead,
         memory,
     };
     if inflation.run(INLINE_BYTES)? == Progress::More {
@@ -123,7 +137,7 @@ pub async fn read(body: Body, headers: &HeaderMap, limits: &BodyLimits) -> Resul
     }
     let Inflation { out, mut memory, .. } = inflation;
     memory.resize(out.capacity())?;
-    Ok(ReceivedBody { bytes: Bytes::from(out), wire_bytes, memory })
+    Ok((Bytes::from(out), memory))
 }
 
 /// The encoding that `headers` name, as the text of an error or a metric label would write it.
@@ -145,25 +159,38 @@ async fn collect(mut body: Body, limit: usize, memory: &mut MemoryGrant) -> Resu
         let Ok(data) = frame.map_err(BodyError::BrokenOff)?.into_data() else {
             continue;
         };
-        let length = first.len() + joined.len() + data.len();
-        if length > limit {
+        if first.len() + joined.len() + data.len() > limit {
             return Err(BodyError::TooLarge(limit));
         }
-        memory.resize(length)?;
         if first.is_empty() && joined.is_empty() {
+            memory.resize(data.len())?;
             first = data;
             continue;
         }
         if joined.is_empty() {
-            joined.extend_from_slice(&std::mem::take(&mut first));
+            append(&mut joined, &std::mem::take(&mut first), limit, memory)?;
         }
-        joined.extend_from_slice(&data);
+        append(&mut joined, &data, limit, memory)?;
     }
-    if joined.is_empty() {
-        return Ok(first);
+    Ok(if joined.is_empty() { first } else { Bytes::from(joined) })
+}
+
+/// Appends `piece` to what has arrived, which becomes at most `limit` bytes. It grows by doubling, and is paid for
+/// before it does.
+pub(super) fn append(
+    gathered: &mut Vec<u8>,
+    piece: &[u8],
+    limit: usize,
+    memory: &mut MemoryGrant,
+) -> Result<(), MemoryExhausted> {
+    let needed = gathered.len() + piece.len();
+    if needed > gathered.capacity() {
+        let capacity = needed.max((2 * gathered.capacity()).min(limit));
+        memory.resize(capacity)?;
+        gathered.reserve_exact(capacity - gathered.len());
     }
-    memory.resize(joined.capacity())?;
-    Ok(Bytes::from(joined))
+    gathered.extend_from_slice(piece);
+    Ok(())
 }
 
 /// A decompression under way; moves between threads.

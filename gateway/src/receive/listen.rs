@@ -1,26 +1,39 @@
 //! The sockets: an address and what answers on it in, a running listener out.
 //!
-//! Both listeners stop in the same way: no new connections, requests under way are finished, idle ones are closed.
+//! Both listeners serve and stop in the same way: a bounded number of connections, each of which has to say something
+//! within `http.header_timeout_seconds`; in the end no new connections, requests under way are finished, idle ones are
+//! closed.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
+use super::connections::{Peer, Places};
+use super::opened::Opened;
 use super::port_owner::{PortOwner, port_owner};
-use crate::config::{GrpcConfig, HttpConfig};
+use crate::observe::Metrics;
 
 /// Most bytes of HTTP headers.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Most streams of an HTTP/2 connection that its client, or an error of its client, has reset and that are not
+/// forgotten yet; beyond it the connection is closed ("rapid reset", CVE-2023-44487).
+const MAX_RESET_STREAMS: usize = 64;
+
+/// What an HTTP/2 client may send before it is read, on one stream and on all of a connection.
+const WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -65,38 +78,43 @@ pub async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListe
     })
 }
 
-/// Serves HTTP/1 and HTTP/2 without TLS until `stop`.
-pub fn serve_http(
+/// How a listener serves.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// The listener's name in metrics and logs.
+    pub name: &'static str,
+    /// Whether HTTP/1 is served beside HTTP/2.
+    pub http1: bool,
+    /// Longest wait for the first bytes of a connection, and for the headers of a request in HTTP/1.
+    pub header_timeout: Duration,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// How many of these one address may have while others have some, in percent.
+    pub caller_share_percent: u8,
+    /// Most requests under way at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+}
+
+/// Serves HTTP without TLS until `stop`.
+pub fn serve(
     listener: TcpListener,
     routes: Router,
-    config: &HttpConfig,
+    serving: Serving,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> std::io::Result<Listener> {
     let address = listener.local_addr()?;
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(config.header_timeout_seconds))
-        .max_buf_size(MAX_HEADER_BYTES);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(256)
-        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(64)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let service = TowerToHyperService::new(routes);
+    let server = Arc::new(server(&serving));
+    let places = Places::new(serving.max_connections, serving.caller_share_percent);
     let task = tokio::spawn(async move {
         let graceful = GracefulShutdown::new();
         loop {
-            let socket = tokio::select! {
+            let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
-            let socket = match socket {
-                Ok((socket, _)) => socket,
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: the others need time to end.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -104,13 +122,19 @@ pub fn serve_http(
                     continue;
                 }
             };
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-            let connection = server.serve_connection(TokioIo::new(socket), service.clone());
-            let connection = graceful.watch(connection.into_owned());
+            let Some(place) = places.take(peer.ip()) else {
+                metrics.connection_refused(serving.name);
+                tracing::warn!(
+                    listener = serving.name, %peer, open = places.taken(), limit = serving.max_connections,
+                    "a connection was closed: there are too many"
+                );
+                continue;
+            };
+            let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
+            let header_timeout = serving.header_timeout;
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
+                let _place = place;
+                if let Err(error) = connection(socket, peer, &server, routes, watcher, header_timeout).await {
                     tracing::debug!(%error, "a connection ended with an error");
                 }
             });
@@ -121,28 +145,45 @@ pub fn serve_http(
     Ok(Listener { address, task })
 }
 
-/// Serves gRPC until `stop`.
-pub fn serve_grpc(
-    listener: TcpListener,
-    routes: tonic::service::Routes,
-    config: &GrpcConfig,
-    stop: CancellationToken,
-) -> std::io::Result<Listener> {
-    let address = listener.local_addr()?;
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(config.max_concurrent_streams)
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_max_pending_accept_reset_streams(Some(64))
-        .http2_max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024)
-        .tcp_nodelay(true)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
-    let task = tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the gRPC listener ended with an error");
-        }
+fn server(serving: &Serving) -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    if !serving.http1 {
+        server = server.http2_only();
+    }
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(serving.header_timeout)
+        .max_buf_size(MAX_HEADER_BYTES);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(serving.max_concurrent_streams)
+        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_RESET_STREAMS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20));
+    server
+}
+
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    server: &auto::Builder<TokioExecutor>,
+    routes: Router,
+    watcher: Watcher,
+    header_timeout: Duration,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    socket.set_nodelay(true)?;
+    // hyper waits without end for the bytes that tell HTTP/1 from HTTP/2.
+    let socket = tokio::time::timeout(header_timeout, Opened::new(socket)).await??;
+    let routes = routes.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.ip()));
+        request
     });
-    Ok(Listener { address, task })
+    let connection = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
+    watcher.watch(connection.into_owned()).await
 }

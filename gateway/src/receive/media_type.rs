@@ -62,6 +62,16 @@ impl BodyFormat {
         }
     }
 
+    /// The format's name; a part of what repetitions are recognised by, so that it stays as it is.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json(Framing::Json) => "json",
+            Self::Json(Framing::Lines) => "ndjson",
+            Self::Arrow => "arrow",
+            Self::Text => "text",
+        }
+    }
+
     fn guess(body: &[u8]) -> Self {
         if body.starts_with(ARROW_CONTINUATION) { Self::Arrow } else { Self::Json(Framing::Json) }
     }

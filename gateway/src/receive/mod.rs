@@ -8,30 +8,39 @@
 
 mod acks;
 pub mod body;
+mod calls;
+pub mod connections;
 pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
 pub mod listen;
 pub mod media_type;
+mod messages;
+mod opened;
 pub mod operation;
+mod options;
 pub mod otlp;
 pub mod port_owner;
 pub mod rest;
 pub mod schema;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use bytes::Bytes;
+use tonic::Status;
 
 use self::body::BodyLimits;
 use crate::config::Config;
 use crate::deliver::Delivery;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Protocol};
+use crate::observe::health::{Report, UnwritableLog};
 use crate::observe::{Health, Metrics};
 use crate::registry::Registry;
+use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
 
 /// What every receiver shares: the parts of one gateway. Cheap to clone.
@@ -68,14 +77,36 @@ pub struct Addresses {
 }
 
 impl Gateway {
-    /// The limits of every request body, and the memory that all of them share.
-    pub fn body_limits(&self) -> BodyLimits {
+    /// The state of the gateway, its stores and its logs.
+    pub fn report(&self) -> Report {
+        let unwritable = self.delivery.status().into_iter().filter_map(|feed| {
+            let reason = feed.files.unwritable?.to_string();
+            Some(UnwritableLog { log: feed.log.name(), reason })
+        });
+        self.health.report(self.ingest.readiness(), unwritable.collect())
+    }
+
+    /// The limits of every request body, and the memory that all of them share, as the caller at `peer` sees it.
+    pub fn body_limits(&self, peer: Option<IpAddr>) -> BodyLimits {
         BodyLimits {
             compressed: self.config.ingest.max_request_bytes,
             decompressed: self.config.ingest.max_request_bytes,
             timeout: Duration::from_secs(self.config.http.body_timeout_seconds),
-            memory: self.ingest.memory().clone(),
+            memory: self.ingest.memory_of(peer),
         }
+    }
+
+    /// Counts a request that was refused before [`Ingest::receive`] had it, which counts the others.
+    pub fn refuse(&self, protocol: Protocol, rejection: Rejection, begun: Instant) -> Rejection {
+        self.metrics.refused(protocol, rejection.code(), begun.elapsed());
+        rejection
+    }
+
+    /// Counts a message that could not be received, and gives the status to end its stream with.
+    pub fn refuse_status(&self, protocol: Protocol, status: &Status, begun: Instant) -> Status {
+        let code = correct_tonic_code(status.code());
+        self.metrics.refused(protocol, word_of_code(code), begun.elapsed());
+        Status::with_details(code, status.message(), Bytes::copy_from_slice(status.details()))
     }
 }
 
@@ -100,13 +131,13 @@ const GRPC_SERVICES: &[&str] = &[
 ];
 
 /// All services of the gRPC port, with server reflection of those that are described.
-pub fn grpc_routes(shared: Shared) -> tonic::service::Routes {
+pub fn grpc_routes(shared: Shared) -> Router {
     let mut routes = tonic::service::Routes::builder();
     otlp::grpc::add_services(&mut routes, &shared);
     routes
         .add_service(health::service(Shared::clone(&shared), GRPC_SERVICES))
         .add_service(grpc::service(Shared::clone(&shared)))
-        .add_service(flight::service(shared));
+        .add_service(flight::service(Shared::clone(&shared)));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(tidewell_proto::FILE_DESCRIPTOR_SET)
@@ -121,20 +152,5 @@ pub fn grpc_routes(shared: Shared) -> tonic::service::Routes {
         }
     }
     let router = routes.routes().into_axum_router();
-    router.layer(axum::middleware::map_response(correct_code)).into()
-}
-
-/// Applies [`correct_tonic_code`](crate::rejection::correct_tonic_code) to statuses that tonic itself answers with.
-async fn correct_code(mut response: axum::response::Response) -> axum::response::Response {
-    let code = response
-        .headers()
-        .get(tonic::Status::GRPC_STATUS)
-        .map(|code| tonic::Code::from_bytes(code.as_bytes()));
-    if let Some(code) = code {
-        let corrected = crate::rejection::correct_tonic_code(code);
-        if corrected != code {
-            response.headers_mut().insert(tonic::Status::GRPC_STATUS, i32::from(corrected).into());
-        }
-    }
-    response
+    router.layer(axum::middleware::from_fn_with_state(shared, calls::pass))
 }

@@ -46,7 +46,7 @@ async fn alive() -> Json<Alive> {
 
 /// 200 when writes are taken, 503 when not; the states are in [`crate::observe::health`].
 async fn ready(State(shared): State<Shared>) -> Response {
-    let report = shared.health.report(shared.ingest.readiness());
+    let report = shared.report();
     let status = if report.status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Json(status, report).into_response()
 }
@@ -55,15 +55,17 @@ async fn ready(State(shared): State<Shared>) -> Response {
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);
-    let health = shared.health.report(shared.ingest.readiness());
+    let health = shared.report();
     let limit = shared.config.ingest.in_flight_bytes;
     let now = gauges::registry(&Moment {
         health: &health,
-        waiting_rows: shared.delivery.waiting_rows(),
+        feeds: &shared.delivery.status(),
         in_flight_bytes: limit.saturating_sub(shared.ingest.memory().available()),
         in_flight_limit_bytes: limit,
         pool: shared.timescale.pool_status(),
         tables: shared.ingest.tables().all().count(),
+        idempotency_keys: shared.ingest.idempotency().len(),
+        forgotten_keys: shared.ingest.idempotency().forgotten_early(),
     });
     match exposition::text(&[shared.metrics.registry(), &now], format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
@@ -76,7 +78,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 
 /// The page for people.
 async fn page(State(shared): State<Shared>) -> Response {
-    let report = shared.health.report(shared.ingest.readiness());
+    let report = shared.report();
     let tables = shared.ingest.tables().tables(&Tenant::default());
     let html = page::html(&report, shared.addresses, &tables);
     ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-store")], Html(html))

@@ -8,27 +8,31 @@
 //! ```
 //!
 //! `errors` lists the first 100; all are in `dead_letters`. With `?strict` one bad record refuses the request, and
-//! nothing of it is stored or kept. Refusals of whole requests have the shape of [`super::http_answer`].
+//! nothing of it is stored or kept. Refusals of whole requests have the shape of [`super::http_answer`]. Headers ask for
+//! a level of acknowledgement and name the request, see [`super::options`]; `"suppressed":true` is in the answer to a
+//! repetition.
 //!
 //! `HEAD` and `GET` on these addresses answer 200 when a write would be taken: Vector's health check wants exactly
 //! that.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::Shared;
 use super::body::{self, ReceivedBody};
+use super::connections::Peer;
 use super::http_answer::Json;
 use super::media_type::BodyFormat;
+use super::options;
 use crate::decode::{DecodeContext, DecodeError, Decoded, arrow, json, lines};
-use crate::ingest::{ACK_HEADER, AckLevel, BadRecords, Caller, Protocol, Readiness, Receipt, RecordError};
+use crate::ingest::{BadRecords, Caller, Payload, Protocol, Readiness, Receipt, RecordError, RequestOptions};
 use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
 
@@ -39,10 +43,11 @@ const OWN_TABLES: [&str; 1] = [builtin::DEAD_LETTERS];
 
 /// The addresses of this protocol.
 pub fn routes() -> Router<Shared> {
-    Router::new().route(
-        "/write/{table}",
-        get(probe).post(write).fallback(|| async { Rejection::MethodNotAllowed { allow: ALLOW } }),
-    )
+    Router::new().route("/write/{table}", get(probe).post(write).fallback(refuse_method))
+}
+
+async fn refuse_method(State(shared): State<Shared>) -> Rejection {
+    shared.refuse(Protocol::Rest, Rejection::MethodNotAllowed { allow: ALLOW }, Instant::now())
 }
 
 /// What became of a request, as its sender reads it.
@@ -54,6 +59,8 @@ struct WriteAnswer {
     errors: Vec<RecordError>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suppressed: bool,
 }
 
 /// The last part of the address.
@@ -81,33 +88,22 @@ async fn write(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
-    let caller = Caller::anonymous(Protocol::Rest);
-    let started = Instant::now();
+    let caller = Caller::anonymous(Protocol::Rest).at(Peer::of(request.extensions()));
+    let begun = Instant::now();
     let prepared = prepare(&shared, name, &parameters, request).await;
     let (write, body) = match prepared {
         Ok(prepared) => prepared,
-        Err(rejection) => return refuse(&shared, &caller, rejection, started.elapsed()),
+        Err(rejection) => return shared.refuse(caller.protocol, rejection, begun).into_response(),
     };
     let ReceivedBody { bytes, memory, .. } = body;
-    let size = bytes.len();
-    // From here on the bytes are on the account of `receive_with`.
+    // From here on the bytes are on the account of `receive`.
     drop(memory);
-    let bad_records = write.bad_records;
+    let (options, payload) = (write.options.clone(), write.payload(bytes.clone()));
     let received =
-        shared.ingest.receive_with(&caller, size, bad_records, move |context| write.decode(&bytes, context));
+        shared.ingest.receive(&caller, options, payload, move |context| write.decode(&bytes, context));
     match received.await {
         Ok(receipt) => answer(receipt),
         Err(rejection) => rejection.into_response(),
-    }
-}
-
-/// Counts a request that was refused before it could be decoded, which [`crate::ingest`] does for the others.
-fn refuse(shared: &Shared, caller: &Caller, rejection: Rejection, elapsed: Duration) -> Response {
-    let result = Err(rejection);
-    shared.metrics.request(caller.protocol, &result, 0, elapsed);
-    match result {
-        Err(rejection) => rejection.into_response(),
-        Ok(receipt) => answer(receipt),
     }
 }
 
@@ -115,7 +111,7 @@ fn refuse(shared: &Shared, caller: &Caller, rejection: Rejection, elapsed: Durat
 struct Write {
     table: String,
     format: BodyFormat,
-    bad_records: BadRecords,
+    options: RequestOptions,
 }
 
 async fn prepare(
@@ -127,20 +123,25 @@ async fn prepare(
     let name = table_name(name)?;
     let table = writable_table(&name)?.to_owned();
     let bad_records = bad_records(parameters)?;
-    check_ack(request.headers())?;
+    let options = RequestOptions { bad_records, ..options::of_request(request.headers())? };
     // Before the body is read: a table that does not exist is told without it.
     let kind = table_kind(shared, &table)?;
     let (parts, body) = request.into_parts();
-    let body = body::read(body, &parts.headers, &shared.body_limits()).await?;
+    let limits = shared.body_limits(Peer::of(&parts.extensions));
+    let body = body::read(body, &parts.headers, &limits).await?;
     let format = BodyFormat::of(&parts.headers, &body.bytes)?;
     if format == BodyFormat::Text && kind != TableKind::Logs {
         let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");
         return Err(Rejection::UnsupportedMediaType(reason));
     }
-    Ok((Write { table, format, bad_records }, body))
+    Ok((Write { table, format, options }, body))
 }
 
 impl Write {
+    fn payload(&self, bytes: bytes::Bytes) -> Payload {
+        Payload::new(format!("{} {}", self.table, self.format.name()), bytes)
+    }
+
     fn decode(&self, bytes: &bytes::Bytes, context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
         match self.format {
             BodyFormat::Json(framing) => json::records(bytes, framing, &self.table, context),
@@ -195,22 +196,13 @@ fn bad_records(parameters: &Parameters) -> Result<BadRecords, Rejection> {
     Ok(bad_records)
 }
 
-/// Every answer is given at the level `stored`, which is as good as `durable`.
-pub(super) fn check_ack(headers: &HeaderMap) -> Result<(), Rejection> {
-    match headers.get(ACK_HEADER).map(HeaderValue::as_bytes) {
-        None | Some(b"stored" | b"durable") => Ok(()),
-        Some(other) => Err(Rejection::Malformed(format!(
-            "{ACK_HEADER}: {:?} is unknown: ask for durable or stored",
-            String::from_utf8_lossy(other)
-        ))),
-    }
-}
-
 fn answer(receipt: Receipt) -> Response {
-    let Receipt { accepted, rejected, errors, ack, warnings } = receipt;
+    let mut headers = http::HeaderMap::new();
+    options::describe(&receipt, &mut headers);
+    let Receipt { accepted, rejected, errors, ack, warnings, suppressed } = receipt;
     let status = if accepted > 0 || rejected == 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let body = WriteAnswer { accepted, rejected, ack: ack.name(), errors, warnings };
+    let body = WriteAnswer { accepted, rejected, ack: ack.name(), errors, warnings, suppressed };
     let mut response = Json(status, body).into_response();
-    response.headers_mut().insert(ACK_HEADER, HeaderValue::from_static(AckLevel::name(ack)));
+    response.headers_mut().extend(headers);
     response
 }

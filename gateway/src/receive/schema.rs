@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use super::Shared;
 use super::body::{self, BodyLimits};
+use super::connections::Peer;
 use super::http_answer::Json;
 use crate::decode::DecodeError;
 use crate::ingest::{Caller, Protocol};
@@ -60,7 +61,7 @@ async fn register(
     let limits = BodyLimits {
         compressed: MAX_DEFINITION_BYTES,
         decompressed: MAX_DEFINITION_BYTES,
-        ..shared.body_limits()
+        ..shared.body_limits(Peer::of(&parts.extensions))
     };
     let body = body::read(body, &parts.headers, &limits).await?;
     let spec = read_definition(&body.bytes)?;

@@ -5,13 +5,16 @@
 //! nine find it there.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::evolution::{self, Change};
-use super::{Snapshot, SnapshotCell, StoreKind, TableDef, TableError, TableSpec, Tenant, builtin};
+use super::{
+    SavedTables, Snapshot, SnapshotCell, StoreKind, TableDef, TableError, TableSpec, Tenant, builtin,
+};
 use crate::store::timescale::TableRegistry;
 use crate::store::{Store, StoreError};
 
@@ -65,22 +68,29 @@ pub struct Registry {
     rows: TableRegistry,
     stores: HashMap<StoreKind, Arc<dyn Store>>,
     cell: Arc<SnapshotCell>,
+    /// None for a registry that lives for one command.
+    saved: Option<Arc<SavedTables>>,
     /// Held from reading the rows until they are published, so that an older reading never replaces a newer one.
     refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
-    /// A registry over these stores, with the built-in tables published.
+    /// A registry over these stores, with the built-in tables and those of `directory`, where they are saved,
+    /// published.
     pub fn new(
         rows: TableRegistry,
         stores: impl IntoIterator<Item = Arc<dyn Store>>,
+        directory: Option<&Path>,
     ) -> Result<Self, builtin::BuiltinError> {
         let cell = Arc::new(SnapshotCell::default());
-        cell.publish(Snapshot::new(builtin::tables(&Tenant::default())?));
+        let (saved, known) = directory.map(SavedTables::open).unzip();
+        // Those of this version count, where an older one saved its own.
+        cell.publish(Snapshot::new(known.into_iter().flatten().chain(builtin::tables(&Tenant::default())?)));
         Ok(Self {
             rows,
             stores: stores.into_iter().map(|store| (store.kind(), store)).collect(),
             cell,
+            saved: saved.map(Arc::new),
             refreshing: tokio::sync::Mutex::default(),
         })
     }
@@ -113,7 +123,13 @@ impl Registry {
                 }
             }
         }
-        self.cell.publish(Snapshot::new(tables));
+        let snapshot = Snapshot::new(tables);
+        self.cell.publish(snapshot.clone());
+        if let Some(saved) = self.saved.clone()
+            && let Err(error) = tokio::task::spawn_blocking(move || saved.save(&snapshot)).await
+        {
+            tracing::error!(%error, "the tables were not saved");
+        }
         Ok(())
     }
 

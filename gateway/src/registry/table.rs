@@ -17,6 +17,10 @@ use super::tenant::Tenant;
 /// Most columns of one table: Postgres ends at 1,600, and a record that wide belongs in labels.
 pub const MAX_COLUMNS: usize = 500;
 
+/// Columns that Tidewell adds to tables in ClickHouse: the log and the cut that a row came with. Reserved in both
+/// stores, because rows move from one to the other.
+pub const PROVENANCE_COLUMNS: [&str; 2] = ["tidewell_log", "tidewell_cut"];
+
 /// The store that holds a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -230,6 +234,12 @@ fn check_columns(spec: &TableSpec) -> Result<(), TableError> {
             _ => None,
         };
         for name in std::iter::once(column.name.to_string()).chain(companion) {
+            if PROVENANCE_COLUMNS.contains(&name.as_str()) {
+                return Err(TableError::new(
+                    format!("columns[{index}].name"),
+                    format!("the name {name:?} is reserved for where a row came from: choose another name"),
+                ));
+            }
             if !names.insert(name.clone()) {
                 return Err(TableError::new(
                     format!("columns[{index}].name"),
@@ -333,6 +343,21 @@ mod tests {
         assert_eq!(def.label_column(), Some(2));
         assert_eq!(def.columns()[2].kind, ColumnType::Attributes);
         assert!(!def.columns()[0].nullable && def.columns()[1].nullable);
+    }
+
+    #[test]
+    fn where_a_row_came_from_is_no_column_of_a_caller() {
+        for (name, kind) in [("tidewell_log", "bigint"), ("tidewell_cut", "text")] {
+            let column = format!(r#"{{"name":"{name}","type":"{kind}"}}"#);
+            for store in ["timescale", "clickhouse"] {
+                let json = format!(
+                    r#"{{"table_name":"t","store":"{store}","columns":[{{"name":"time","type":"timestamp"}},{column}]}}"#
+                );
+                let refused = table(&json).unwrap_err();
+                assert_eq!(refused.field, "columns[1].name");
+                assert!(refused.reason.contains(name) && refused.reason.contains("reserved"), "{refused}");
+            }
+        }
     }
 
     #[test]

@@ -4,25 +4,39 @@
 //!
 //! - `prepare` makes the store's table fit a definition; it is idempotent, safe when ten gateways do it at once,
 //!   and never rewrites or drops anything.
-//! - `write` stores all rows of a cut or none of them, and returns `Ok` only when they are committed.
+//! - `write` stores all rows of a cut exactly once, however often it is called for the cut, and returns `Ok` only
+//!   when they are committed.
 //! - errors say what to do next ([`StoreError::next`]), never how the caller erred: that was settled before.
 
 pub mod clickhouse;
 pub mod migrate;
 pub mod read;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod timescale;
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 
 use crate::registry::{StoreKind, TableBatch, TableDef};
 
-/// Rows that are sent to a store in one piece: of one table and, in ClickHouse, of one partition.
+/// Rows that are sent to a store in one piece: of one table and, in ClickHouse, of one partition. What a cut holds
+/// never changes: each attempt sends the same rows in the same order under the same names.
 #[derive(Debug, Clone)]
 pub struct Cut {
-    /// Names the cut in the store; the same for each attempt.
-    pub id: uuid::Uuid,
+    /// The incarnation of the log that the rows come from; less than 2^63.
+    pub log: u64,
+    /// The writer that sends the cut. It sends one at a time, in the order of their numbers.
+    pub lane: u32,
+    /// Names the cut among those of its log, from 1.
+    pub number: u64,
+    /// Grows by one each time that the store lost the cut ([`StoreError::Lost`]).
+    pub epoch: u32,
+    /// The number of the lane's last cut that is known to be committed, 0 for none.
+    pub previous: u64,
+    /// Whether no earlier attempt with this number and epoch can exist, in this process or in one before it.
+    pub fresh: bool,
     /// The rows.
     pub batch: TableBatch,
 }
@@ -39,8 +53,22 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Creates the table, or adds what it lacks.
     async fn prepare(&self, table: &TableDef) -> Result<(), StoreError>;
 
-    /// Commits all rows of the cut, or none.
+    /// Commits all rows of the cut, or none. After an error that says [`NextStep::Retry`] it may have done either: the
+    /// next call finds out.
     async fn write(&self, cut: &Cut) -> Result<(), StoreError>;
+
+    /// Whether writing the rows would change nothing, because a table with a key holds them as they are. Asked before
+    /// the rows become part of a cut.
+    fn is_redundant(&self, batch: &TableBatch) -> bool {
+        let _ = batch;
+        false
+    }
+
+    /// The last committed cut of each lane of a log, where the store keeps it; nothing otherwise.
+    async fn progress(&self, log: u64) -> Result<HashMap<u32, u64>, StoreError> {
+        let _ = log;
+        Ok(HashMap::new())
+    }
 
     /// Reads rows, as they are committed when the query begins.
     async fn read(&self, query: read::ReadQuery) -> Result<read::RowStream, StoreError>;
@@ -84,6 +112,23 @@ pub enum StoreError {
         /// What it said.
         reason: String,
     },
+    /// It came back older than it was: a failover to a replica that lagged, a restore, a power loss without
+    /// synchronous commits. Nothing was written.
+    #[error("{store} has lost cuts that it had committed: the lane's last one there is {lane_at}")]
+    Regressed {
+        /// The store's name.
+        store: &'static str,
+        /// The lane's last cut that it knows, 0 for none.
+        lane_at: u64,
+    },
+    /// It answered that the cut is stored, and has no row of it: it knows the cut's name and lost the rows.
+    #[error(
+        "{store} takes the cut for a retry, but has no row of it: the rows must be sent under a new name"
+    )]
+    Lost {
+        /// The store's name.
+        store: &'static str,
+    },
 }
 
 /// What to do after a [`StoreError`].
@@ -96,6 +141,10 @@ pub enum NextStep {
     /// Give the rows back at once: a person must mend the table, and a writer that waits for that holds up others. The
     /// sender is told to try again.
     GiveBack,
+    /// Send the lane's cuts from `lane_at` on again, then this one.
+    Refeed,
+    /// Make the next epoch of the cut durable, then send it as a fresh one.
+    Renew,
 }
 
 impl StoreError {
@@ -105,6 +154,8 @@ impl StoreError {
             Self::Unavailable { .. } | Self::Busy { .. } => NextStep::Retry,
             Self::Schema { .. } => NextStep::GiveBack,
             Self::Data { .. } => NextStep::Split,
+            Self::Regressed { .. } => NextStep::Refeed,
+            Self::Lost { .. } => NextStep::Renew,
         }
     }
 }

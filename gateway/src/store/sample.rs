@@ -3,7 +3,7 @@
 use crate::registry::{StoreKind, TableDef, Tenant};
 
 /// A table with a column of every type.
-pub(super) fn every_type(store: StoreKind) -> TableDef {
+pub(crate) fn every_type(store: StoreKind) -> TableDef {
     let spec = serde_json::json!({
         "table_name": "every_type", "store": store.name(),
         "columns": [

@@ -28,18 +28,33 @@ async fn a_gateway_prepares_its_tables_and_a_taken_port_is_named() {
     gateway.stop().await;
 }
 
-/// Scenario: neither store answers when the gateway starts.
-/// Guarantees: its ports are open, it is not ready, and it stops at once when it is told to.
+/// Scenario: neither store answers when the gateway starts; it takes a record of each kind and is stopped. A second one
+/// starts on the same logs, with the stores there.
+/// Guarantees: records are taken without any store and survive the restart; the stores get each exactly once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_without_its_stores_waits_for_them() {
-    let gateway = TestGateway::start_unready(|config| {
-        config.timescale.url = tidewell_gateway::config::Secret::new("postgres://tidewell@127.0.0.1:1/none");
-        config.clickhouse.url = "http://127.0.0.1:1".to_owned();
-    })
-    .await;
-    let ready = tokio::time::timeout(Duration::from_millis(500), gateway.server.ready()).await;
-    assert!(ready.is_err(), "it cannot be ready without its stores");
-    assert_eq!(gateway.server.shared().ingest.readiness(), Readiness::Starting);
-    assert!(reqwest::get(gateway.url("/")).await.is_ok(), "the port answers");
-    tokio::time::timeout(Duration::from_secs(5), gateway.stop()).await.expect("it stops");
+async fn what_was_taken_without_stores_is_delivered_after_a_restart() {
+    let mut gateway = TestGateway::start_without_stores().await;
+    assert_eq!(gateway.server.shared().ingest.readiness(), Readiness::Ready);
+    let log = serde_json::json!({"message": "kept"});
+    assert_eq!(gateway.post_json("/write/logs", &log).await.0, 200);
+    assert_eq!(
+        gateway.post_json("/write/metrics", &serde_json::json!({"metric": "kept", "value": 1})).await.0,
+        200
+    );
+    let stopping = std::time::Instant::now();
+    gateway = gateway.restart(|_| {}).await;
+    assert!(stopping.elapsed() < Duration::from_secs(30), "a store that is down does not hold up the end");
+
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let logs = gateway.clickhouse("SELECT count() AS n FROM logs_events WHERE message = 'kept'").await;
+        let metrics =
+            gateway.timescale("SELECT count(*) AS n FROM metrics_events WHERE metric = 'kept'").await;
+        if [&logs, &metrics].iter().all(|rows| ***rows == [serde_json::json!({"n": 1})]) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{logs:?} {metrics:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    gateway.stop().await;
 }

@@ -12,4 +12,5 @@ mod operation;
 mod otlp;
 mod readme;
 mod rest;
+mod senders;
 mod stores;

@@ -30,14 +30,14 @@ async fn what_comes_in_is_counted_by_what_became_of_it() {
         "tidewell_requests_total{protocol=\"rest\",result=\"rejected\"} 1",
         "tidewell_records_total{protocol=\"rest\",disposition=\"stored\"} 3",
         "tidewell_records_total{protocol=\"rest\",disposition=\"dead_lettered\"} 2",
-        "tidewell_records_total{protocol=\"rest\",disposition=\"refused\"} 0",
+        "tidewell_records_total{protocol=\"rest\",disposition=\"rejected\"} 0",
         "tidewell_rows_received_total{protocol=\"rest\",table=\"logs_events\"} 3",
         "tidewell_rows_accepted_total{protocol=\"rest\",table=\"logs_events\"} 3",
         "tidewell_store_rows_written_total{store=\"clickhouse\",table=\"logs_events\"} 3",
         "tidewell_store_rows_written_total{store=\"timescale\",table=\"dead_letters\"} 2",
         "tidewell_dead_letters_total{table=\"logs_events\",refused_by=\"decoding\"} 2",
         "tidewell_in_flight_bytes 0",
-        "tidewell_queue_rows{store=\"clickhouse\"} 0",
+        "tidewell_queue_rows{log=\"clickhouse\"} 0",
         "tidewell_ready 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");

@@ -5,8 +5,9 @@ pub struct WriteRequest {
     /// The level of acknowledgement asked for.
     #[prost(enumeration = "AckLevel", tag = "5")]
     pub ack: i32,
-    /// A name for this batch, chosen by the sender and used again when it sends the batch again, so that the gateway can
-    /// recognise a repetition. Empty: none. A gateway that does not act on it says so in a warning.
+    /// A name for this batch, 1 to 255 printable ASCII characters, chosen by the sender and used again when it sends the
+    /// batch again: a repetition gets the first one's response and is not stored again. Another batch with a known name
+    /// is refused with FAILED_PRECONDITION. Empty: none.
     #[prost(string, tag = "6")]
     pub idempotency_key: ::prost::alloc::string::String,
     /// The records.
@@ -50,6 +51,10 @@ pub struct WriteResponse {
     /// What was stored otherwise than sent, or stored in spite of a doubt.
     #[prost(string, repeated, tag = "5")]
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether the batch was recognised as a repetition: the rest is what its first response said, and nothing was stored
+    /// again.
+    #[prost(bool, tag = "6")]
+    pub suppressed: bool,
 }
 /// One batch of a stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -83,6 +88,9 @@ pub struct WriteStreamResponse {
     /// Warnings of the batches that this response covers.
     #[prost(string, repeated, tag = "6")]
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether one of the batches that this response covers was recognised as a repetition and not stored again.
+    #[prost(bool, tag = "7")]
+    pub suppressed: bool,
 }
 /// What is wrong with one record.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -818,7 +826,7 @@ pub mod ingest_client {
         /// refused; the refused ones are named in the response and kept as dead letters.
         ///
         /// INVALID_ARGUMENT: the batch cannot be read. NOT_FOUND: there is no such table. PERMISSION_DENIED: only the gateway
-        /// itself writes that table.
+        /// itself writes that table. FAILED_PRECONDITION: another batch had this idempotency key.
         /// RESOURCE_EXHAUSTED without RetryInfo: the message is over 64 MiB; send smaller ones. UNAVAILABLE with RetryInfo:
         /// send it again later.
         pub async fn write(

@@ -16,7 +16,7 @@ pub mod ingest_server {
         /// refused; the refused ones are named in the response and kept as dead letters.
         ///
         /// INVALID_ARGUMENT: the batch cannot be read. NOT_FOUND: there is no such table. PERMISSION_DENIED: only the gateway
-        /// itself writes that table.
+        /// itself writes that table. FAILED_PRECONDITION: another batch had this idempotency key.
         /// RESOURCE_EXHAUSTED without RetryInfo: the message is over 64 MiB; send smaller ones. UNAVAILABLE with RetryInfo:
         /// send it again later.
         async fn write(

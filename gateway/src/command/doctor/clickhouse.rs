@@ -30,7 +30,9 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) {
     check_version(&version, findings);
     clock(&clickhouse, findings).await;
     known_settings(&clickhouse, findings).await;
-    database(&clickhouse, &settings.database, findings).await;
+    if database(&clickhouse, &settings.database, findings).await {
+        inserts(&clickhouse, findings).await;
+    }
 }
 
 fn check_version(version: &str, findings: &mut Findings) {
@@ -90,8 +92,19 @@ async fn known_settings(clickhouse: &ClickHouse, findings: &mut Findings) {
     }
 }
 
-/// A table without a deduplication window takes a retry for new rows, and says nothing.
-async fn database(clickhouse: &ClickHouse, database: &str, findings: &mut Findings) {
+/// Tries a scratch table, as a gateway does before its first insert.
+async fn inserts(clickhouse: &ClickHouse, findings: &mut Findings) {
+    const CHECK: &str = "clickhouse inserts";
+    match clickhouse.look_at_server().await {
+        Ok(()) => findings.ok(CHECK, "one INSERT is one part, and is dropped when it comes again"),
+        Err(error) => {
+            findings.fail(CHECK, error.to_string(), "mend what it says: no rows are written before")
+        }
+    }
+}
+
+/// A table without a deduplication window takes a retry for new rows, and says nothing. Whether there are tables.
+async fn database(clickhouse: &ClickHouse, database: &str, findings: &mut Findings) -> bool {
     const CHECK: &str = "clickhouse tables";
     // The name matches the pattern of identifiers, so that it can stand in the text of a query.
     let query = format!(
@@ -101,7 +114,10 @@ async fn database(clickhouse: &ClickHouse, database: &str, findings: &mut Findin
     );
     let rows = match clickhouse.text(&query).await {
         Ok(rows) => rows,
-        Err(error) => return findings.fail(CHECK, error.to_string(), "see the server's log"),
+        Err(error) => {
+            findings.fail(CHECK, error.to_string(), "see the server's log");
+            return false;
+        }
     };
     let tables: Vec<(&str, bool)> =
         rows.lines().filter_map(|line| line.split_once('\t')).map(|(name, is)| (name, is == "1")).collect();
@@ -119,4 +135,5 @@ async fn database(clickhouse: &ClickHouse, database: &str, findings: &mut Findin
             "ALTER TABLE .. MODIFY SETTING non_replicated_deduplication_window = 10000 for those that Tidewell writes",
         );
     }
+    !tables.is_empty()
 }

@@ -10,6 +10,7 @@ use super::findings::Findings;
 use crate::config::{Config, TimescaleConfig};
 use crate::registry::StoreKind;
 use crate::store::migrate;
+use crate::store::timescale::durability::weaknesses;
 use crate::store::timescale::pool::{Purpose, pool};
 
 /// Oldest major version that we support.
@@ -40,6 +41,7 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) {
     extension(&client, findings).await;
     clock(&client, findings).await;
     time_zone(&client, findings).await;
+    durability(&client, findings).await;
     connections(&client, &config.timescale, findings).await;
     roles(&client, &config.timescale, findings).await;
     migrations(&client, config, findings).await;
@@ -177,6 +179,19 @@ async fn time_zone(client: &Object, findings: &mut Findings) {
             "run `tidewell migrate`, or ALTER DATABASE .. SET timezone TO 'UTC' as its owner",
         ),
         Err(reason) => findings.warn(CHECK, reason, "see the server's log"),
+    }
+}
+
+async fn durability(client: &Object, findings: &mut Findings) {
+    const CHECK: &str = "timescale durability";
+    match weaknesses(client).await {
+        Ok(found) if found.is_empty() => {
+            findings.ok(CHECK, "fsync, full_page_writes and synchronous_commit are on");
+        }
+        Ok(found) => found.iter().for_each(|weakness| {
+            findings.warn(CHECK, weakness.to_string(), weakness.remedy());
+        }),
+        Err(error) => findings.warn(CHECK, with_causes(&error), "see the server's log"),
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::print;
+use crate::config::{ProtocolFamily, print};
 
 /// Sources made of these texts. The folder lives as long as the result.
 fn sources(file: &str, env_file: &str, environment: &[(&str, &str)]) -> (Sources, TempDir) {
@@ -76,6 +76,24 @@ fn all_problems_are_told_at_once_with_their_place() {
         ("TIDEWELL_SHUTDOWN_TIMEOUT_SECONDS", "soon"),
     ];
     insta::assert_snapshot!(error_of(file, env_file, &environment));
+}
+
+#[test]
+fn lists_are_given_in_the_file_and_in_variables() {
+    let bodies = |file: &str, env_file: &str| {
+        let (sources, _dir) = sources(file, env_file, &[]);
+        load(&sources).unwrap().config.idempotency.identical_bodies
+    };
+    let file = "[idempotency]\nidentical_bodies = [\"otlp\", \"rest\"]\n";
+    assert_eq!(bodies(file, ""), [ProtocolFamily::Otlp, ProtocolFamily::Rest]);
+    assert_eq!(bodies(file, "TIDEWELL_IDEMPOTENCY_IDENTICAL_BODIES=[]\n"), []);
+    for wrong in ["otlp", "[\"udp\"]", "1"] {
+        let error = error_of("", &format!("TIDEWELL_IDEMPOTENCY_IDENTICAL_BODIES={wrong}\n"), &[]);
+        assert!(
+            error.contains("is not a list such as [\"otlp\", \"rest\", \"grpc\", \"flight\"]"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -165,7 +183,7 @@ fn secrets_are_in_no_print() {
     assert!(printed.contains("password = \"***\"  # TIDEWELL_CLICKHOUSE_PASSWORD"));
     assert!(printed.contains("[http]\nlisten = \"127.0.0.1:4318\"  # default\n"));
     let parsed: toml::Table = printed.parse().unwrap();
-    assert_eq!(parsed.len(), 8, "what is printed is TOML");
+    assert_eq!(parsed.len(), defaults().len(), "what is printed is TOML");
 }
 
 /// A value for a setting, in the TOML of the file; some fit and some do not.

@@ -54,6 +54,14 @@ fn listeners_off_the_machine_need_a_word() {
 }
 
 #[test]
+fn a_log_has_room_for_several_segments() {
+    let small = refused("wal.dead_letters_max_bytes", |config| config.wal.dead_letters_max_bytes = 1 << 27);
+    assert!(small.contains("4 segments of 67108864 bytes"), "{small}");
+    assert!(after(|config| config.wal.dead_letters_max_bytes = 1 << 28).is_empty());
+    refused("wal.directory", |config| config.wal.directory = std::path::PathBuf::new());
+}
+
+#[test]
 fn limits_fit_together() {
     refused("ingest.in_flight_bytes", |config| {
         config.ingest.in_flight_bytes = config.ingest.max_decoded_bytes

@@ -65,6 +65,11 @@ impl MessageDecoder {
         Ok(Self { schema: Arc::new(schema), dictionaries: HashMap::new(), limits })
     }
 
+    /// Begins after the first message, with a schema that is known from elsewhere.
+    pub fn with_schema(schema: SchemaRef, limits: DecodeLimits) -> Self {
+        Self { schema, dictionaries: HashMap::new(), limits }
+    }
+
     /// The schema that every batch of the stream has.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -38,22 +38,41 @@ pub fn stream_item(body: &[u8]) -> Result<StreamItem, DecodeError> {
     Ok(item)
 }
 
-/// Decodes a `WriteRequest`. No records at all are an empty success.
+/// What a `WriteRequest` asks for beside its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// The number of the `AckLevel` asked for, 0 for none.
+    pub ack: i32,
+    /// A name for the request, empty for none.
+    pub idempotency_key: String,
+}
+
+/// Reads what a `WriteRequest` asks for; the records are skipped.
+pub fn write_options(body: &[u8]) -> Result<WriteOptions, DecodeError> {
+    let mut options = WriteOptions::default();
+    read(body, |field| {
+        match field.number {
+            5 => options.ack = field.int32("ack")?,
+            6 => options.idempotency_key = field.text("idempotency_key")?.to_owned(),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(options)
+}
+
+/// Decodes the records of a `WriteRequest`; [`write_options`] has the rest. No records at all are an empty success.
 pub fn write_request(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
     let mut request = Request::default();
     read(body, |field| request.take(field))?;
     let message = request.records.get().unwrap_or_default();
-    let mut decoded = match request.kind {
-        0 => Decoded::default(),
-        1 => signals::logs(message, context)?,
-        2 => signals::metrics(message, context)?,
-        3 => signals::spans(message, context)?,
-        _ => rows::rows(message, context)?,
-    };
-    if request.has_key {
-        decoded.warnings.push("idempotency_key is not acted upon: a repetition is stored again".to_owned());
+    match request.kind {
+        0 => Ok(Decoded::default()),
+        1 => signals::logs(message, context),
+        2 => signals::metrics(message, context),
+        3 => signals::spans(message, context),
+        _ => rows::rows(message, context),
     }
-    Ok(decoded)
 }
 
 /// The fields of a `WriteRequest`.
@@ -62,26 +81,17 @@ struct Request<'a> {
     /// The field number of the records, 0 for none.
     kind: u32,
     records: Merged<'a>,
-    has_key: bool,
 }
 
 impl<'a> Request<'a> {
     fn take(&mut self, field: Field<'a>) -> Result<(), FieldError> {
-        match field.number {
-            1..=4 => {
-                // Of a `oneof` the last one counts; parts of the same one are merged.
-                if field.number != self.kind {
-                    self.records = Merged::default();
-                }
-                self.kind = field.number;
-                self.records.push(field.bytes("records")?);
+        if (1..=4).contains(&field.number) {
+            // Of a `oneof` the last one counts; parts of the same one are merged.
+            if field.number != self.kind {
+                self.records = Merged::default();
             }
-            // Every level that exists can be asked for and names what it gives in its answer.
-            5 if !(0..=2).contains(&field.int32("ack")?) => {
-                return Err(FieldError::new("ack", "has an unknown value in field ack: use 0, 1 or 2"));
-            }
-            6 => self.has_key = !field.text("idempotency_key")?.is_empty(),
-            _ => {}
+            self.kind = field.number;
+            self.records.push(field.bytes("records")?);
         }
         Ok(())
     }

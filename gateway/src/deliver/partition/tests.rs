@@ -38,7 +38,7 @@ proptest! {
             for row in 0..part.batch.len() {
                 let place = part.rows.as_ref().map_or(row, |rows| usize::try_from(rows[row]).unwrap());
                 prop_assert_eq!(column.value(row), times[place]);
-                prop_assert_eq!(column.value(row).div_euclid(NANOS_PER_DAY), part.key.day);
+                prop_assert_eq!(column.value(row).div_euclid(NANOS_PER_DAY), part.key.day.unwrap());
                 prop_assert!(!std::mem::replace(&mut seen[place], true));
             }
         }

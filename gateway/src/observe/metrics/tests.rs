@@ -23,7 +23,7 @@ fn decoded(accepted: usize, rejected: usize) -> Decoded {
 
 fn receipt(accepted: usize, rejected: usize) -> Receipt {
     let errors = vec![RecordError { index: 0, field: String::new(), reason: String::new() }; rejected.min(1)];
-    Receipt { accepted, rejected, errors, ack: AckLevel::Stored, warnings: Vec::new() }
+    Receipt { accepted, rejected, errors, ack: AckLevel::Stored, warnings: Vec::new(), suppressed: false }
 }
 
 #[test]
@@ -46,16 +46,21 @@ fn every_record_has_one_disposition() {
     metrics.request(rest, &Ok(receipt(4, 3)), 100, Duration::from_millis(3));
     metrics.request(rest, &Ok(receipt(0, 3)), 100, Duration::from_millis(3));
     metrics.request(rest, &Err(Rejection::unavailable("down")), 100, Duration::from_millis(3));
+    let repeated = Receipt { suppressed: true, ..receipt(4, 3) };
+    metrics.suppressed(rest, &repeated);
+    metrics.request(rest, &Ok(repeated), 100, Duration::from_millis(3));
     let text = text(&metrics);
     for line in [
         "tidewell_records_total{protocol=\"rest\",disposition=\"stored\"} 14",
         "tidewell_records_total{protocol=\"rest\",disposition=\"dead_lettered\"} 3",
-        "tidewell_records_total{protocol=\"rest\",disposition=\"refused\"} 21",
+        "tidewell_records_total{protocol=\"rest\",disposition=\"rejected\"} 21",
+        "tidewell_records_total{protocol=\"rest\",disposition=\"suppressed\"} 7",
+        "tidewell_requests_total{protocol=\"rest\",result=\"suppressed\"} 1",
         "tidewell_requests_total{protocol=\"rest\",result=\"accepted\"} 1",
         "tidewell_requests_total{protocol=\"rest\",result=\"partial\"} 1",
         "tidewell_requests_total{protocol=\"rest\",result=\"rejected\"} 1",
         "tidewell_requests_total{protocol=\"rest\",result=\"unavailable\"} 1",
-        "tidewell_request_bytes_total{protocol=\"rest\"} 400",
+        "tidewell_request_bytes_total{protocol=\"rest\"} 500",
         "tidewell_request_records_sum{protocol=\"rest\"} 38.0",
         "tidewell_records_total{protocol=\"flight\",disposition=\"stored\"} 0",
     ] {
@@ -70,7 +75,7 @@ fn attempts_to_write_are_told_from_rows_written() {
     let logs = tables.iter().find(|table| table.name().as_str() == "logs_events").unwrap();
     metrics.cut(logs, 100, Duration::from_millis(5), false);
     metrics.cut(logs, 100, Duration::from_millis(5), true);
-    metrics.refused_by_store(logs);
+    metrics.refused_by_store(logs, 1);
     metrics.dead_lettered(&decoded(0, 2).rejected);
     let text = text(&metrics);
     for line in [

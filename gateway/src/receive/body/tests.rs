@@ -17,7 +17,7 @@ fn limits() -> BodyLimits {
         compressed: 1 << 20,
         decompressed: 4 << 20,
         timeout: Duration::from_secs(5),
-        memory: MemoryBudget::new(64 << 20),
+        memory: MemoryBudget::new(64 << 20, 100),
     }
 }
 
@@ -203,7 +203,7 @@ async fn a_connection_that_breaks_is_an_error() {
 
 #[tokio::test]
 async fn memory_held_by_others_refuses_the_request_and_comes_back() {
-    let bounds = BodyLimits { memory: MemoryBudget::new(100 << 10), ..limits() };
+    let bounds = BodyLimits { memory: MemoryBudget::new(100 << 10, 100), ..limits() };
     let held = read(Body::from(text(90 << 10)), &HeaderMap::new(), &bounds).await.unwrap();
     for encoding in ENCODINGS {
         let body = compress(encoding, &text(90 << 10));

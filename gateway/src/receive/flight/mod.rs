@@ -31,10 +31,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::descriptor::Query;
 use self::put::Put;
-use super::Shared;
 use super::acks::acknowledge;
-use super::grpc::{check_requested_ack, name_ack};
-use crate::ingest::{AckLevel, Caller, Protocol};
+use super::connections::Peer;
+use super::{Shared, options};
+use crate::ingest::{Caller, LOWEST_ACK, Protocol};
 use crate::registry::TableDef;
 use crate::rejection::Rejection;
 
@@ -87,11 +87,14 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        check_requested_ack(request.metadata()).map_err(|rejection| rejection.to_status())?;
-        let source = Put::new(Shared::clone(&self.shared), Self::caller(), request.into_inner());
+        let options =
+            options::of_stream(request.metadata().as_ref(), "app_metadata {\"idempotency_key\":..}")
+                .map_err(|rejection| rejection.to_status())?;
+        let caller = Self::caller().at(Peer::of(request.extensions()));
+        let source = Put::new(Shared::clone(&self.shared), caller, options, request.into_inner());
         let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(put_ack::put_results()).boxed());
-        name_ack(response.metadata_mut(), AckLevel::Stored);
+        options::name_ack(LOWEST_ACK, response.metadata_mut().as_mut());
         Ok(response)
     }
 

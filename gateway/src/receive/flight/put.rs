@@ -10,6 +10,7 @@ use std::time::Instant;
 use arrow::buffer::Buffer;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightData;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use tonic::{Status, Streaming};
 
@@ -17,15 +18,17 @@ use super::descriptor::Query;
 use super::put_ack::{BatchMetadata, NO_OFFSET, PutAck};
 use crate::decode::arrow::{MessageDecoder, TableMapping};
 use crate::decode::{DecodeContext, DecodeLimits};
-use crate::ingest::{Caller, now};
+use crate::ingest::{Caller, Payload, RequestOptions, now};
 use crate::receive::Shared;
 use crate::receive::acks::{BatchSource, Receiving};
-use crate::rejection::{Rejection, correct_tonic_code};
+use crate::rejection::Rejection;
 
 /// The batches of one call.
 pub(super) struct Put {
     shared: Shared,
     caller: Caller,
+    /// What the call asks for; a batch may ask for something else.
+    options: RequestOptions,
     messages: Streaming<FlightData>,
     table: Option<Query>,
     stream: Option<OpenStream>,
@@ -39,8 +42,13 @@ struct OpenStream {
 }
 
 impl Put {
-    pub(super) fn new(shared: Shared, caller: Caller, messages: Streaming<FlightData>) -> Self {
-        Self { shared, caller, messages, table: None, stream: None, last_offset: NO_OFFSET }
+    pub(super) fn new(
+        shared: Shared,
+        caller: Caller,
+        options: RequestOptions,
+        messages: Streaming<FlightData>,
+    ) -> Self {
+        Self { shared, caller, options, messages, table: None, stream: None, last_offset: NO_OFFSET }
     }
 
     /// Takes one message. None: it has no rows.
@@ -63,10 +71,10 @@ impl Put {
             let ready = metadata.offset_id.is_some();
             return Ok(ready.then(|| Receiving { bytes: 0, outcome: async { Ok(PutAck::ready()) }.boxed() }));
         };
-        let bytes = message.data_header.len() + message.data_body.len();
+        let parts = [message.data_header.clone(), message.data_body.clone()];
         let body = Buffer::from(message.data_body);
         match stream.decoder.message(&message.data_header, &body)? {
-            Some(batch) => self.receive(bytes, batch, metadata).map(Some),
+            Some(batch) => self.receive(parts, batch, metadata).map(Some),
             None => Ok(None),
         }
     }
@@ -89,10 +97,10 @@ impl Put {
         self.shared.ingest.decode_limits()
     }
 
-    /// Begins to receive a batch.
+    /// Begins to receive a batch, which came as `parts`.
     fn receive(
         &mut self,
-        bytes: usize,
+        parts: [Bytes; 2],
         batch: RecordBatch,
         metadata: BatchMetadata,
     ) -> Result<Receiving<PutAck>, Rejection> {
@@ -111,12 +119,16 @@ impl Put {
             return Err(Rejection::Internal("a batch came before its schema".to_owned()));
         };
         let mapping = Arc::clone(&stream.mapping);
+        let table = self.table.as_ref().map(Query::table_name).unwrap_or_default();
+        let payload = Payload::in_parts(format!("{table} flight"), parts);
+        let bytes = payload.len();
+        let options = metadata.options(&self.options)?;
         let (shared, caller) = (Shared::clone(&self.shared), self.caller.clone());
         let begun = Instant::now();
         let outcome = async move {
             let decode = move |context: &DecodeContext<'_>| mapping.decode(context, &batch);
-            let receipt = shared.ingest.receive(&caller, bytes, decode).await?;
-            Ok(PutAck::stored(offset, metadata.request_id, begun, receipt))
+            let receipt = shared.ingest.receive(&caller, options, payload, decode).await?;
+            Ok(PutAck::received(offset, metadata.request_id, begun, receipt))
         };
         Ok(Receiving { bytes, outcome: outcome.boxed() })
     }
@@ -129,11 +141,15 @@ impl BatchSource for Put {
 
     async fn next(&mut self) -> Result<Option<Receiving<PutAck>>, Status> {
         loop {
-            let message = self.messages.message().await.map_err(|status| {
-                Status::new(correct_tonic_code(status.code()), status.message().to_owned())
-            })?;
+            let message = self.messages.message().await;
+            let begun = Instant::now();
+            let protocol = self.caller.protocol;
+            let message = message.map_err(|status| self.shared.refuse_status(protocol, &status, begun))?;
             let Some(message) = message else { return Ok(None) };
-            if let Some(receiving) = self.take(message).map_err(|rejection| rejection.to_status())? {
+            let taken = self.take(message);
+            let taken =
+                taken.map_err(|rejection| self.shared.refuse(protocol, rejection, begun).to_status())?;
+            if let Some(receiving) = taken {
                 return Ok(Some(receiving));
             }
         }

@@ -8,6 +8,8 @@
 //! | `offset_id` | `ack_up_to_offset` | the same, in the client's own rising numbers |
 //! | | `ack_up_to_records` | records of the stream so far, good and bad |
 //! | `request_id` | `request_id`, `affected_rows`, `elapsed_secs` | an answer for this batch alone |
+//! | `ack` | | the level asked for, `durable` or `stored`; without it the one that the call's metadata asks for |
+//! | `idempotency_key` | `suppressed` | a name for the batch, and whether one of the batches covered is a repetition |
 //! | | `accepted`, `rejected`, `ack`, `errors`, `warnings` | as REST and gRPC have them, for the batches covered |
 //!
 //! A client whose schema message has an `offset_id` is sent `ack_up_to_offset` -1 once the schema is accepted.
@@ -18,8 +20,9 @@ use arrow_flight::PutResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ingest::{AckLevel, MAX_LISTED_ERRORS, Receipt, RecordError};
+use crate::ingest::{AckLevel, LOWEST_ACK, MAX_LISTED_ERRORS, Receipt, RecordError, RequestOptions};
 use crate::receive::acks::Acknowledgement;
+use crate::receive::options;
 use crate::rejection::Rejection;
 
 /// Most warnings of one answer.
@@ -36,6 +39,12 @@ pub(super) struct BatchMetadata {
     /// The batch's number.
     #[serde(default)]
     pub(super) offset_id: Option<i64>,
+    /// The level of acknowledgement asked for.
+    #[serde(default)]
+    ack: Option<String>,
+    /// A name by which a repetition of the batch is recognised.
+    #[serde(default)]
+    idempotency_key: Option<String>,
 }
 
 impl BatchMetadata {
@@ -46,9 +55,21 @@ impl BatchMetadata {
         }
         serde_json::from_slice(bytes).map_err(|error| {
             Rejection::Malformed(format!(
-                "app_metadata is not an object with request_id or offset_id: {error}"
+                "app_metadata is not an object with request_id, offset_id, ack or idempotency_key: {error}"
             ))
         })
+    }
+
+    /// What the batch asks for, where it differs from its call.
+    pub(super) fn options(&self, of_call: &RequestOptions) -> Result<RequestOptions, Rejection> {
+        let mut options = of_call.clone();
+        if let Some(level) = &self.ack {
+            options.ack = Some(options::parse_ack("app_metadata.ack", level)?);
+        }
+        if let Some(key) = &self.idempotency_key {
+            options.key = Some(options::parse_key("app_metadata.idempotency_key", key.as_bytes())?);
+        }
+        Ok(options)
     }
 }
 
@@ -61,6 +82,8 @@ pub(super) struct PutAck {
     rejected: usize,
     errors: Vec<BatchError>,
     warnings: Vec<String>,
+    ack: AckLevel,
+    suppressed: bool,
     begun: Instant,
 }
 
@@ -88,6 +111,8 @@ struct Answer<'a> {
     errors: &'a [BatchError],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suppressed: bool,
 }
 
 impl PutAck {
@@ -100,12 +125,14 @@ impl PutAck {
             rejected: 0,
             errors: Vec::new(),
             warnings: Vec::new(),
+            ack: LOWEST_ACK,
+            suppressed: false,
             begun: Instant::now(),
         }
     }
 
-    /// The batch at `offset`, whose receiving began at `begun`, is stored.
-    pub(super) fn stored(offset: i64, request_id: Option<Value>, begun: Instant, receipt: Receipt) -> Self {
+    /// The batch at `offset`, whose receiving began at `begun`, is safe.
+    pub(super) fn received(offset: i64, request_id: Option<Value>, begun: Instant, receipt: Receipt) -> Self {
         let errors = receipt.errors.into_iter().map(|error| BatchError { offset, error }).collect();
         Self {
             offset,
@@ -114,6 +141,8 @@ impl PutAck {
             rejected: receipt.rejected,
             errors,
             warnings: receipt.warnings,
+            ack: receipt.ack,
+            suppressed: receipt.suppressed,
             begun,
         }
     }
@@ -132,9 +161,10 @@ pub(super) fn put_results() -> impl FnMut(PutAck) -> PutResult + Send {
             ack_up_to_records: records,
             accepted: ack.accepted,
             rejected: ack.rejected,
-            ack: AckLevel::Stored.name(),
+            ack: ack.ack.name(),
             errors: &ack.errors,
             warnings: &ack.warnings,
+            suppressed: ack.suppressed,
         };
         // Its keys are all text, so that it always has a JSON form.
         PutResult { app_metadata: serde_json::to_vec(&answer).unwrap_or_default().into() }
@@ -149,6 +179,8 @@ impl Acknowledgement for PutAck {
         self.request_id = later.request_id.or(self.request_id.take());
         self.accepted += later.accepted;
         self.rejected += later.rejected;
+        self.ack = self.ack.min(later.ack);
+        self.suppressed |= later.suppressed;
         let room = MAX_LISTED_ERRORS.saturating_sub(self.errors.len());
         self.errors.extend(later.errors.into_iter().take(room));
         for warning in later.warnings {
@@ -175,9 +207,38 @@ mod tests {
         for foreign in ["", "7", "\u{1}\u{2}", "[]"] {
             assert_eq!(read(foreign), BatchMetadata::default(), "{foreign:?}");
         }
-        for wrong in [r#"{"offset_id":"x"}"#, "{"] {
+        for wrong in [r#"{"offset_id":"x"}"#, r#"{"ack":1}"#, "{"] {
             assert!(BatchMetadata::read(wrong.as_bytes()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_batch_may_ask_for_something_else_than_its_call() {
+        let of_call = RequestOptions { ack: Some(AckLevel::Stored), ..RequestOptions::default() };
+        let options = |text: &str| BatchMetadata::read(text.as_bytes()).unwrap().options(&of_call);
+        assert_eq!(options("{}").unwrap(), of_call);
+        let asked = options(r#"{"ack":"durable","idempotency_key":"k"}"#).unwrap();
+        assert_eq!((asked.ack, asked.key.unwrap().as_str()), (Some(AckLevel::Durable), "k"));
+        for wrong in [r#"{"ack":"maybe"}"#, r#"{"idempotency_key":""}"#] {
+            assert!(options(wrong).unwrap_err().to_string().starts_with("app_metadata."), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_for_many_batches_names_the_lowest_level() {
+        let receipt = |ack, suppressed| Receipt {
+            accepted: 1,
+            rejected: 0,
+            errors: Vec::new(),
+            ack,
+            warnings: Vec::new(),
+            suppressed,
+        };
+        let ack = |receipt| PutAck::received(0, None, Instant::now(), receipt);
+        let mut first = ack(receipt(AckLevel::Stored, true));
+        first.absorb(ack(receipt(AckLevel::Durable, false)));
+        let answer: Value = serde_json::from_slice(&put_results()(first).app_metadata).unwrap();
+        assert_eq!((&answer["ack"], &answer["suppressed"]), (&"durable".into(), &true.into()));
     }
 
     #[test]
@@ -188,9 +249,10 @@ mod tests {
             errors: vec![RecordError { index: 1, field: "time".into(), reason: "is old".into() }],
             ack: AckLevel::Stored,
             warnings: Vec::new(),
+            suppressed: false,
         };
         let mut word = put_results();
-        let ack = |offset| PutAck::stored(offset, Some("r".into()), Instant::now(), receipt.clone());
+        let ack = |offset| PutAck::received(offset, Some("r".into()), Instant::now(), receipt.clone());
         drop(word(ack(0)));
         let mut answer: Value = serde_json::from_slice(&word(ack(5)).app_metadata).unwrap();
         assert!(answer["elapsed_secs"].take().is_number());

@@ -1,14 +1,16 @@
 //! `WriteStream`: batches with offsets in, cumulative acknowledgements out.
 
+use std::time::Instant;
+
 use tidewell_proto::{RawMessage, v1};
 use tonic::{Status, Streaming};
 
 use super::{ack_level, count, receive, record_errors};
 use crate::decode::tidewell_v1;
-use crate::ingest::{Caller, MAX_LISTED_ERRORS, Protocol, Receipt};
+use crate::ingest::{Caller, MAX_LISTED_ERRORS, Receipt, RequestOptions};
 use crate::receive::Shared;
 use crate::receive::acks::{Acknowledgement, BatchSource, Receiving};
-use crate::rejection::{Rejection, correct_tonic_code};
+use crate::rejection::Rejection;
 
 /// Most warnings of one acknowledgement.
 const MAX_WARNINGS: usize = 20;
@@ -16,14 +18,22 @@ const MAX_WARNINGS: usize = 20;
 /// The batches of one call.
 pub(super) struct WriteStream {
     shared: Shared,
+    caller: Caller,
+    /// What the call asks for; a batch may ask for something else.
+    options: RequestOptions,
     requests: Streaming<RawMessage>,
     /// The offset of the batch before, -1 at the beginning.
     last_offset: i64,
 }
 
 impl WriteStream {
-    pub(super) fn new(shared: Shared, requests: Streaming<RawMessage>) -> Self {
-        Self { shared, requests, last_offset: -1 }
+    pub(super) fn new(
+        shared: Shared,
+        caller: Caller,
+        options: RequestOptions,
+        requests: Streaming<RawMessage>,
+    ) -> Self {
+        Self { shared, caller, options, requests, last_offset: -1 }
     }
 
     fn begin(&mut self, message: &RawMessage) -> Result<Receiving<v1::WriteStreamResponse>, Rejection> {
@@ -39,10 +49,11 @@ impl WriteStream {
             }
         };
         self.last_offset = offset;
-        let shared = Shared::clone(&self.shared);
+        let (shared, caller) = (Shared::clone(&self.shared), self.caller.clone());
+        let options = self.options.clone();
         let outcome = async move {
-            let caller = Caller::anonymous(Protocol::Grpc);
-            receive(&shared, &caller, item.batch.into()).await.map(|receipt| response(offset, receipt))
+            let receipt = receive(&shared, &caller, &options, item.batch.into()).await?;
+            Ok(response(offset, receipt))
         };
         Ok(Receiving { bytes: message.0.len(), outcome: Box::pin(outcome) })
     }
@@ -54,11 +65,14 @@ impl BatchSource for WriteStream {
     type Ack = v1::WriteStreamResponse;
 
     async fn next(&mut self) -> Result<Option<Receiving<Self::Ack>>, Status> {
+        let message = self.requests.message().await;
+        let begun = Instant::now();
         let message =
-            self.requests.message().await.map_err(|status| {
-                Status::new(correct_tonic_code(status.code()), status.message().to_owned())
-            })?;
-        message.map(|message| self.begin(&message).map_err(|rejection| rejection.to_status())).transpose()
+            message.map_err(|status| self.shared.refuse_status(self.caller.protocol, &status, begun))?;
+        let Some(message) = message else { return Ok(None) };
+        self.begin(&message)
+            .map(Some)
+            .map_err(|rejection| self.shared.refuse(self.caller.protocol, rejection, begun).to_status())
     }
 }
 
@@ -82,6 +96,7 @@ fn response(offset: i64, receipt: Receipt) -> v1::WriteStreamResponse {
         ack: ack_level(receipt.ack).into(),
         errors: record_errors(&receipt, offset),
         warnings: receipt.warnings,
+        suppressed: receipt.suppressed,
     }
 }
 
@@ -91,6 +106,7 @@ impl Acknowledgement for v1::WriteStreamResponse {
         self.accepted += later.accepted;
         self.rejected += later.rejected;
         self.ack = self.ack.min(later.ack);
+        self.suppressed |= later.suppressed;
         let room = MAX_LISTED_ERRORS.saturating_sub(self.errors.len());
         self.errors.extend(later.errors.into_iter().take(room));
         for warning in later.warnings {

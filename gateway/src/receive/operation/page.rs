@@ -144,6 +144,7 @@ mod tests {
             status: Status::Degraded,
             uptime_seconds: 93_784,
             stores: vec![down],
+            unwritable_logs: Vec::new(),
         };
         let addresses =
             Addresses { http: "127.0.0.1:4318".parse().unwrap(), grpc: "[::1]:4317".parse().unwrap() };

@@ -2,12 +2,14 @@
 //!
 //! The services are written out rather than generated: a generated one would build the request's messages, which
 //! costs more than decoding them into rows and refuses a whole request for one bad string. Requests may be compressed
-//! with gzip or zstd; other encodings, snappy among them, get `UNIMPLEMENTED` and the list of those two. A message over
-//! `ingest.max_request_bytes`, before or after decompression, gets `RESOURCE_EXHAUSTED` without `RetryInfo`.
+//! with gzip or zstd, see [`crate::receive::messages`]; other encodings, snappy among them, get `UNIMPLEMENTED` and the
+//! list of those two. A message over `ingest.max_request_bytes`, before or after decompression, gets
+//! `RESOURCE_EXHAUSTED` without `RetryInfo`.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use tidewell_proto::RawMessage;
@@ -18,9 +20,9 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::{Logs, Metrics, Signal, Traces};
-use crate::ingest::{Caller, Protocol};
-use crate::receive::Shared;
-use crate::receive::grpc::{check_requested_ack, name_ack};
+use crate::ingest::{Caller, Payload, Protocol};
+use crate::receive::connections::Peer;
+use crate::receive::{Shared, options};
 use crate::rejection::{Rejection, partial_success};
 
 /// The names of the services.
@@ -54,13 +56,16 @@ async fn export<S: Signal>(
     shared: &Shared,
     request: Request<RawMessage>,
 ) -> Result<Response<S::Response>, Rejection> {
-    check_requested_ack(request.metadata())?;
-    let caller = Caller::anonymous(Protocol::OtlpGrpc);
+    let begun = Instant::now();
+    let caller = Caller::anonymous(Protocol::OtlpGrpc).at(Peer::of(request.extensions()));
+    let options = options::of_request(request.metadata().as_ref())
+        .map_err(|rejection| shared.refuse(caller.protocol, rejection, begun))?;
     let RawMessage(body) = request.into_inner();
-    let size = body.len();
-    let receipt = shared.ingest.receive(&caller, size, move |context| S::decode(&body, context)).await?;
+    let payload = Payload::new(S::SERVICE, body.clone());
+    let receipt =
+        shared.ingest.receive(&caller, options, payload, move |context| S::decode(&body, context)).await?;
     let mut response = Response::new(S::response(partial_success(&receipt)));
-    name_ack(response.metadata_mut(), receipt.ack);
+    options::describe(&receipt, response.metadata_mut().as_mut());
     Ok(response)
 }
 

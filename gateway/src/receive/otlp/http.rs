@@ -23,9 +23,11 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::{Logs, Metrics, PartialSuccess, Signal, Traces};
-use crate::ingest::{ACK_HEADER, Caller, Protocol, Receipt};
+use crate::decode::DecodeContext;
+use crate::ingest::{Caller, Payload, Protocol, Receipt, RequestOptions};
 use crate::receive::body::{self, ReceivedBody};
-use crate::receive::{Shared, http_answer, rest};
+use crate::receive::connections::Peer;
+use crate::receive::{Shared, http_answer, options};
 use crate::rejection::{Rejection, partial_success};
 
 /// The addresses of this protocol.
@@ -76,46 +78,54 @@ impl Format {
 }
 
 async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Response {
-    let started = Instant::now();
+    let begun = Instant::now();
     let format = Format::of(request.headers());
-    let caller =
-        Caller::anonymous(format.as_ref().map_or(Protocol::OtlpHttpProtobuf, |format| format.protocol()));
+    let protocol = protocol(&format);
+    let caller = Caller::anonymous(protocol).at(Peer::of(request.extensions()));
     let prepared = match format.clone() {
-        Ok(format) => prepare(&shared, request).await.map(|body| (format, body)),
+        Ok(format) => prepare(&shared, request).await.map(|(options, body)| (format, options, body)),
         Err(rejection) => Err(rejection),
     };
-    let (format, ReceivedBody { bytes, memory, .. }) = match prepared {
+    let (format, options, ReceivedBody { bytes, memory, .. }) = match prepared {
         Ok(prepared) => prepared,
         Err(rejection) => {
-            // Counted here, since it never got to where the others are counted.
-            let result = Err(rejection);
-            shared.metrics.request(caller.protocol, &result, 0, started.elapsed());
-            return answer::<S>(format.unwrap_or(Format::Protobuf), result);
+            let rejection = shared.refuse(protocol, rejection, begun);
+            return refusal(format.unwrap_or(Format::Protobuf), &rejection);
         }
     };
-    let size = bytes.len();
     // From here on the bytes are on the account of `receive`.
     drop(memory);
     let received = match format {
         Format::Protobuf => {
-            shared.ingest.receive(&caller, size, move |context| S::decode(&bytes, context)).await
+            let payload = Payload::new(S::SERVICE, bytes.clone());
+            shared.ingest.receive(&caller, options, payload, move |context| S::decode(&bytes, context)).await
         }
         Format::Json => {
-            shared.ingest.receive(&caller, size, move |context| S::decode_json(&bytes, context)).await
+            let payload = Payload::new(format!("{} json", S::SERVICE), bytes.clone());
+            let decode = move |context: &DecodeContext<'_>| S::decode_json(&bytes, context);
+            shared.ingest.receive(&caller, options, payload, decode).await
         }
     };
     answer::<S>(format, received)
 }
 
-async fn prepare(shared: &Shared, request: Request) -> Result<ReceivedBody, Rejection> {
-    rest::check_ack(request.headers())?;
+async fn prepare(shared: &Shared, request: Request) -> Result<(RequestOptions, ReceivedBody), Rejection> {
+    let options = options::of_request(request.headers())?;
     let (parts, body) = request.into_parts();
-    Ok(body::read(body, &parts.headers, &shared.body_limits()).await?)
+    let limits = shared.body_limits(Peer::of(&parts.extensions));
+    Ok((options, body::read(body, &parts.headers, &limits).await?))
 }
 
-async fn refuse_method(request: Request) -> Response {
-    let format = Format::of(request.headers()).unwrap_or(Format::Protobuf);
-    refusal(format, &Rejection::MethodNotAllowed { allow: "POST" })
+async fn refuse_method(State(shared): State<Shared>, request: Request) -> Response {
+    let format = Format::of(request.headers());
+    let rejection = Rejection::MethodNotAllowed { allow: "POST" };
+    let rejection = shared.refuse(protocol(&format), rejection, Instant::now());
+    refusal(format.unwrap_or(Format::Protobuf), &rejection)
+}
+
+/// What a request counts as: protobuf when its content type is neither.
+fn protocol(format: &Result<Format, Rejection>) -> Protocol {
+    format.as_ref().map_or(Protocol::OtlpHttpProtobuf, |format| format.protocol())
 }
 
 fn answer<S: Signal>(format: Format, result: Result<Receipt, Rejection>) -> Response {
@@ -127,7 +137,7 @@ fn answer<S: Signal>(format: Format, result: Result<Receipt, Rejection>) -> Resp
                 Format::Json => json_response(S::REJECTED, partial_success).into_bytes(),
             };
             let mut response = respond(format, StatusCode::OK, body);
-            response.headers_mut().insert(ACK_HEADER, HeaderValue::from_static(receipt.ack.name()));
+            options::describe(&receipt, response.headers_mut());
             response
         }
         Err(rejection) => refusal(format, &rejection),

@@ -1,21 +1,24 @@
-//! A batch as the Arrow stream that ClickHouse reads: a [`TableBatch`] in, the bytes of one schema, one batch
+//! A cut as the Arrow stream that ClickHouse reads: a [`Cut`] in, the bytes of one schema, one batch
 //! and the end mark out.
 //!
 //! Columns go as they are, without a copy, with two exceptions. Attributes are split into a map of texts,
 //! which shares the buffers of the batch, and a sparse map that names the type of every value that is not a
 //! string. Nullable low-cardinality texts go as a dictionary: of plain ones ClickHouse 26.5 stores each NULL
-//! as ''.
+//! as ''. Behind them come the two columns that name the cut in every row.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringArray, StructArray, UInt8Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, MapArray, RecordBatch, StringArray, StructArray, UInt8Array, UInt64Array,
+};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, filter};
 use arrow::datatypes::{DataType, Field, Fields, Schema, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
-use crate::registry::{ColumnType, TableBatch, TableDef, ValueType};
+use crate::registry::{ColumnType, PROVENANCE_COLUMNS, TableDef, ValueType};
+use crate::store::Cut;
 
 /// The names of the columns of [`to_stream`], in order, quoted.
 pub(super) fn insert_columns(table: &TableDef) -> String {
@@ -24,9 +27,9 @@ pub(super) fn insert_columns(table: &TableDef) -> String {
     names.join(", ")
 }
 
-/// The Arrow IPC stream of the batch.
-pub(super) fn to_stream(batch: &TableBatch) -> Result<Vec<u8>, ArrowError> {
-    let rows = to_clickhouse(batch)?;
+/// The Arrow IPC stream of the cut: the same bytes at each call.
+pub(super) fn to_stream(cut: &Cut) -> Result<Vec<u8>, ArrowError> {
+    let rows = to_clickhouse(cut)?;
     let mut out = Vec::with_capacity(rows.get_array_memory_size() + 4096);
     let mut writer = StreamWriter::try_new(&mut out, rows.schema_ref())?;
     writer.write(&rows)?;
@@ -35,8 +38,9 @@ pub(super) fn to_stream(batch: &TableBatch) -> Result<Vec<u8>, ArrowError> {
     Ok(out)
 }
 
-/// The batch with its attributes columns split.
-fn to_clickhouse(batch: &TableBatch) -> Result<RecordBatch, ArrowError> {
+/// The rows with their attributes columns split and the cut's names behind them.
+fn to_clickhouse(cut: &Cut) -> Result<RecordBatch, ArrowError> {
+    let batch = &cut.batch;
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
     for (column, array) in batch.table().columns().iter().zip(batch.rows().columns()) {
@@ -61,6 +65,10 @@ fn to_clickhouse(batch: &TableBatch) -> Result<RecordBatch, ArrowError> {
         };
         fields.push(field);
         arrays.push(array);
+    }
+    for (name, value) in PROVENANCE_COLUMNS.into_iter().zip([cut.log, cut.number]) {
+        fields.push(Field::new(name, DataType::UInt64, false));
+        arrays.push(Arc::new(UInt64Array::from_value(value, batch.len())));
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }

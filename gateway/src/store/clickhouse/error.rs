@@ -7,7 +7,7 @@ use clickhouse::error::Error;
 
 use crate::store::StoreError;
 
-const STORE: &str = "clickhouse";
+pub(super) const STORE: &str = "clickhouse";
 
 /// Codes of `src/Common/ErrorCodes.cpp` that mean "not now": the same request may succeed later.
 const BUSY: [u32; 18] = [
@@ -31,21 +31,38 @@ const BUSY: [u32; 18] = [
     745, // SERVER_OVERLOADED
 ];
 
-/// Codes that mean "not there", or that whoever runs the server has to act.
-const UNAVAILABLE: [u32; 13] = [
-    3,   // UNEXPECTED_END_OF_FILE
-    95,  // CANNOT_READ_FROM_SOCKET
-    96,  // CANNOT_WRITE_TO_SOCKET
-    192, // UNKNOWN_USER
-    193, // WRONG_PASSWORD
-    209, // SOCKET_TIMEOUT
-    210, // NETWORK_ERROR
-    225, // NO_ZOOKEEPER
-    279, // ALL_CONNECTION_TRIES_FAILED
-    497, // ACCESS_DENIED
-    516, // AUTHENTICATION_FAILED
-    667, // NOT_INITIALIZED
-    999, // KEEPER_EXCEPTION
+/// Codes that mean "not there", that its disk or the system beneath it failed, or that whoever runs it has to act.
+const UNAVAILABLE: [u32; 30] = [
+    3,    // UNEXPECTED_END_OF_FILE
+    40,   // CHECKSUM_DOESNT_MATCH
+    49,   // LOGICAL_ERROR
+    76,   // CANNOT_OPEN_FILE
+    77,   // CANNOT_CLOSE_FILE
+    84,   // DIRECTORY_ALREADY_EXISTS
+    87,   // CANNOT_SEEK_THROUGH_FILE
+    88,   // CANNOT_TRUNCATE_FILE
+    95,   // CANNOT_READ_FROM_SOCKET
+    96,   // CANNOT_WRITE_TO_SOCKET
+    107,  // FILE_DOESNT_EXIST
+    192,  // UNKNOWN_USER
+    193,  // WRONG_PASSWORD
+    209,  // SOCKET_TIMEOUT
+    210,  // NETWORK_ERROR
+    225,  // NO_ZOOKEEPER
+    228,  // BAD_SIZE_OF_FILE_IN_DATA_PART
+    271,  // CANNOT_DECOMPRESS
+    279,  // ALL_CONNECTION_TRIES_FAILED
+    424,  // CANNOT_LINK
+    425,  // SYSTEM_ERROR
+    497,  // ACCESS_DENIED
+    499,  // S3_ERROR
+    516,  // AUTHENTICATION_FAILED
+    521,  // ATOMIC_RENAME_FAIL
+    667,  // NOT_INITIALIZED
+    999,  // KEEPER_EXCEPTION
+    1000, // POCO_EXCEPTION
+    1001, // STD_EXCEPTION: a failed rename of a part, among others
+    1002, // UNKNOWN_EXCEPTION
 ];
 
 /// Codes that mean that a value of the rows is at fault.
@@ -147,7 +164,7 @@ mod tests {
         assert!(matches!(answer(16), StoreError::Schema { .. }), "NO_SUCH_COLUMN_IN_TABLE");
         assert_eq!(answer(117).next(), NextStep::Split);
         assert_eq!(answer(60).next(), NextStep::GiveBack, "a person must mend the table");
-        for code in [252, 210] {
+        for code in [252, 210, 1001] {
             assert_eq!(answer(code).next(), NextStep::Retry);
         }
     }

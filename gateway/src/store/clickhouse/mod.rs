@@ -1,37 +1,34 @@
 //! ClickHouse: logs and every table registered with `"store": "clickhouse"`.
 //!
-//! A cut is one INSERT of one Arrow batch with the cut's id as its deduplication token: a retry after an
-//! unknown outcome carries the same token and the same bytes, and the server drops what it has already.
+//! A cut is one INSERT of one Arrow batch with a deduplication token, and every row carries the cut's number: a retry
+//! after an unknown outcome carries the same token and the same bytes, and the rows are counted before any answer but
+//! the first is believed ([`protocol`]).
 
 mod arrow_stream;
 mod client;
 mod ddl;
 mod error;
+mod prepare;
+mod probe;
+mod protocol;
 mod read;
 mod server;
+mod write;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use clickhouse::{Client, Row};
+use clickhouse::Client;
 use parking_lot::Mutex;
-use serde::Deserialize;
 
-use self::error::{code, data_error, from_clickhouse, schema_error};
+use self::error::from_clickhouse;
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
 use crate::config::{ClickHouseConfig, Compression};
 use crate::registry::{Identifier, StoreKind, TableDef};
-
-/// The body goes out in pieces of this size, each compressed for itself.
-const PIECE_BYTES: usize = 1024 * 1024;
-/// `UNKNOWN_SETTING`: the server is not the one that was asked what it knows.
-const UNKNOWN_SETTING: u32 = 115;
 
 /// The store in ClickHouse.
 #[derive(Debug)]
@@ -44,6 +41,10 @@ pub struct ClickHouse {
     compressed: bool,
     timeout: Duration,
     server: Mutex<Option<Arc<Server>>>,
+    /// Held by whoever asks the server what it is.
+    asking: tokio::sync::Mutex<()>,
+    /// The version that passed the probe last.
+    tried: Mutex<Option<String>>,
 }
 
 /// A client that can stand in a `Debug` struct: the client's own form would show the password.
@@ -63,6 +64,8 @@ impl ClickHouse {
             compressed: config.compression != Compression::None,
             timeout: Duration::from_millis(config.statement_timeout_ms.max(1)),
             server: Mutex::new(None),
+            asking: tokio::sync::Mutex::default(),
+            tried: Mutex::new(None),
         })
     }
 
@@ -115,85 +118,36 @@ impl ClickHouse {
         }
     }
 
+    /// The server, asked what it is and tried out if that was not done yet. An error with the way out when rows cannot be
+    /// stored in it exactly once.
+    pub async fn look_at_server(&self) -> Result<(), StoreError> {
+        self.server().await.map(drop)
+    }
+
     async fn server(&self) -> Result<Arc<Server>, StoreError> {
-        let known = self.server.lock().clone();
-        if let Some(server) = known {
+        if let Some(server) = self.server.lock().clone() {
             return Ok(server);
         }
-        let probe = tokio::time::timeout(self.timeout, Server::probe(&self.outside.0)).await;
+        // One writer asks, the others wait for what it finds.
+        let _asking = self.asking.lock().await;
+        if let Some(server) = self.server.lock().clone() {
+            return Ok(server);
+        }
+        let asked = tokio::time::timeout(self.timeout, Server::ask(&self.outside.0)).await;
         let server =
-            Arc::new(probe.unwrap_or_else(|_| Err(from_clickhouse(&clickhouse::error::Error::TimedOut)))?);
-        tracing::debug!(version = %server.version, settings = server.settings.len(), "clickhouse asked");
+            Arc::new(asked.unwrap_or_else(|_| Err(from_clickhouse(&clickhouse::error::Error::TimedOut)))?);
+        if self.tried.lock().as_ref() != Some(&server.version) {
+            probe::probe(self, &server).await?;
+            tracing::debug!(version = %server.version, settings = server.settings.len(), "clickhouse tried out");
+            *self.tried.lock() = Some(server.version.clone());
+        }
         *self.server.lock() = Some(Arc::clone(&server));
         Ok(server)
     }
 
-    /// Gives an existing table the settings that it lacks; without the deduplication window a token means
-    /// nothing.
-    async fn add_settings(&self, table: &TableDef) -> Result<(), StoreError> {
-        let query = self
-            .outside
-            .0
-            .query("SELECT engine_full FROM system.tables WHERE database = ? AND name = ?")
-            .bind(self.database.as_str())
-            .bind(table.name().as_str());
-        let engine: String = self.in_time(query.fetch_one()).await?;
-        match ddl::add_settings(table, &engine) {
-            Some(statement) => self.execute(&statement).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Names and types of the table's columns; empty when there is no such table.
-    async fn existing_columns(&self, table: &TableDef) -> Result<HashMap<String, String>, StoreError> {
-        #[derive(Row, Deserialize)]
-        struct ColumnRow {
-            name: String,
-            kind: String,
-        }
-        let query = self
-            .outside
-            .0
-            .query("SELECT name, type AS kind FROM system.columns WHERE database = ? AND table = ?")
-            .bind(self.database.as_str())
-            .bind(table.name().as_str());
-        let rows = self.in_time(query.fetch_all::<ColumnRow>()).await?;
-        Ok(rows.into_iter().map(|row| (row.name, row.kind)).collect())
-    }
-
-    async fn insert(&self, cut: &Cut, server: &Server) -> Result<(), StoreError> {
-        let table = cut.batch.table();
-        let body = arrow_stream::to_stream(&cut.batch)
-            .map_err(|error| data_error(format!("the rows of {}: {error}", table.name())))?;
-        let mut insert = self
-            .client
-            .0
-            .insert_formatted_with(format!(
-                "INSERT INTO `{}` ({}) FORMAT ArrowStream",
-                table.name(),
-                arrow_stream::insert_columns(table)
-            ))
-            .with_setting("insert_deduplication_token", cut.id.to_string())
-            .with_timeouts(Some(self.timeout), Some(self.timeout));
-        for (name, value) in &server.settings {
-            insert = insert.with_setting(*name, *value);
-        }
-        let mut body = Bytes::from(body);
-        while !body.is_empty() {
-            let piece = body.split_to(body.len().min(PIECE_BYTES));
-            let sent = if self.compressed {
-                let piece =
-                    clickhouse::insert_formatted::CompressedData::new(&piece, clickhouse::Compression::Lz4);
-                match piece {
-                    Ok(piece) => insert.send_compressed(piece).await,
-                    Err(error) => Err(error),
-                }
-            } else {
-                insert.send(piece).await
-            };
-            sent.map_err(|error| from_clickhouse(&error))?;
-        }
-        insert.end().await.map_err(|error| from_clickhouse(&error))
+    /// The next use asks the server again what it is.
+    fn forget_server(&self) {
+        *self.server.lock() = None;
     }
 }
 
@@ -208,36 +162,12 @@ impl Store for ClickHouse {
     }
 
     async fn prepare(&self, table: &TableDef) -> Result<(), StoreError> {
-        let existing = self.existing_columns(table).await?;
-        if existing.is_empty() {
-            return self.execute(&ddl::create(table)).await;
-        }
-        for column in ddl::columns(table) {
-            match existing.get(&column.name) {
-                None => self.execute(&ddl::add_column(table, &column)).await?,
-                Some(kind) if *kind == column.kind => {}
-                Some(kind) => {
-                    return Err(schema_error(format!(
-                        "column {:?} of table {:?} is {kind} instead of {}: rename one of them",
-                        column.name,
-                        table.name(),
-                        column.kind
-                    )));
-                }
-            }
-        }
-        self.add_settings(table).await
+        prepare::prepare(self, table).await
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
         let server = self.server().await?;
-        let written = self.insert(cut, &server).await;
-        if let Err(error) = &written
-            && code(&error.to_string()) == Some(UNKNOWN_SETTING)
-        {
-            *self.server.lock() = None;
-        }
-        written
+        write::write(self, cut, &server).await
     }
 
     async fn read(&self, query: ReadQuery) -> Result<RowStream, StoreError> {

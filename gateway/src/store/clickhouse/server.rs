@@ -1,5 +1,5 @@
-//! What the server at the other end can do: asked once, before the first insert, and again when an answer
-//! shows that it was replaced.
+//! What the server at the other end can do: asked once, before the first insert, and again when an answer, or the lack of
+//! one, shows that it may have been replaced.
 
 use std::collections::HashSet;
 
@@ -32,6 +32,15 @@ pub(super) const PINNED: [(&str, &str); 12] = [
     ("input_format_null_as_default", "0"),
 ];
 
+/// Settings of a count of a cut's rows: of what is committed now, wherever the answer comes from, and of all of it or an
+/// error.
+const COUNTING: [(&str, &str); 4] = [
+    ("select_sequential_consistency", "1"),
+    ("use_query_cache", "0"),
+    ("timeout_overflow_mode", "throw"),
+    ("read_overflow_mode", "throw"),
+];
+
 /// Settings that no version lists among its settings, though each takes them in the URL.
 pub(super) const UNLISTED: [&str; 1] = ["wait_end_of_query"];
 
@@ -42,6 +51,8 @@ pub(super) struct Server {
     pub(super) version: String,
     /// The pinned settings that it knows.
     pub(super) settings: Vec<(&'static str, &'static str)>,
+    /// Of the settings of a count, those that it knows.
+    pub(super) count_settings: Vec<(&'static str, &'static str)>,
 }
 
 #[derive(Debug, Row, Deserialize)]
@@ -51,7 +62,7 @@ struct SettingRow {
 
 impl Server {
     /// Asks the server; an error when it is older than we support.
-    pub(super) async fn probe(client: &Client) -> Result<Self, StoreError> {
+    pub(super) async fn ask(client: &Client) -> Result<Self, StoreError> {
         let version: String =
             client.query("SELECT version()").fetch_one().await.map_err(|error| from_clickhouse(&error))?;
         if number(&version).is_none_or(|number| number < OLDEST) {
@@ -60,7 +71,7 @@ impl Server {
                 OLDEST.0, OLDEST.1
             )));
         }
-        let names: Vec<&str> = PINNED.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = PINNED.iter().chain(&COUNTING).map(|(name, _)| *name).collect();
         let known: HashSet<String> = client
             .query("SELECT name FROM system.settings WHERE name IN ?")
             .bind(names)
@@ -70,7 +81,8 @@ impl Server {
             .into_iter()
             .map(|row| row.name)
             .collect();
-        Ok(Self { version, settings: pinned(&known) })
+        let count_settings = COUNTING.into_iter().filter(|(name, _)| known.contains(*name)).collect();
+        Ok(Self { version, settings: pinned(&known), count_settings })
     }
 }
 

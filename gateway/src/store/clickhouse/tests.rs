@@ -40,7 +40,11 @@ async fn store(behaviour: Behaviour) -> ClickHouse {
     });
     let config = ClickHouseConfig { url, statement_timeout_ms: 300, ..ClickHouseConfig::default() };
     let store = ClickHouse::new(&config).unwrap();
-    *store.server.lock() = Some(Arc::new(Server { version: "26.5.1.1".to_owned(), settings: Vec::new() }));
+    *store.server.lock() = Some(Arc::new(Server {
+        version: "26.5.1.1".to_owned(),
+        settings: Vec::new(),
+        count_settings: Vec::new(),
+    }));
     store
 }
 
@@ -54,7 +58,15 @@ fn cut() -> Cut {
     let mut rows = TableBuilder::new(Arc::new(table), &context);
     rows.set_time(0, 0).unwrap();
     rows.end_row().unwrap();
-    Cut { id: uuid::Uuid::now_v7(), batch: rows.finish().unwrap().unwrap() }
+    Cut {
+        log: 1,
+        lane: 0,
+        number: 1,
+        epoch: 0,
+        previous: 0,
+        fresh: true,
+        batch: rows.finish().unwrap().unwrap(),
+    }
 }
 
 async fn outcome(behaviour: Behaviour) -> Result<(), StoreError> {

@@ -3,10 +3,9 @@
 
 use super::{MigrateError, Report};
 use crate::registry::evolution::{Change, compare};
-use crate::registry::{StoreKind, TableDef, Tenant, builtin};
+use crate::registry::{TableDef, Tenant, builtin};
 use crate::store::Store;
-use crate::store::clickhouse::ClickHouse;
-use crate::store::timescale::{TableRegistry, Timescale};
+use crate::store::timescale::TableRegistry;
 
 /// Who changed a row, in the registry's column `author`.
 const AUTHOR: &str = "tidewell migrate";
@@ -57,13 +56,10 @@ fn evolve(
     }
 }
 
-/// Creates tables and columns that the ledger says are there and are not.
-pub(super) async fn prepare(timescale: &Timescale, clickhouse: &ClickHouse) -> Result<(), MigrateError> {
-    for table in tables()? {
-        match table.store() {
-            StoreKind::Timescale => timescale.prepare(&table).await?,
-            StoreKind::ClickHouse => clickhouse.prepare(&table).await?,
-        }
+/// Creates the store's tables and columns that the ledger says are there and are not.
+pub(super) async fn prepare(store: &dyn Store) -> Result<(), MigrateError> {
+    for table in tables()?.iter().filter(|table| table.store() == store.kind()) {
+        store.prepare(table).await?;
     }
     Ok(())
 }

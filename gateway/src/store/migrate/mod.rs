@@ -3,9 +3,10 @@
 //! 1. one of many gateways that start at once takes an advisory lock in Postgres; the others wait for it and
 //!    find the work done;
 //! 2. the steps of Postgres, each statement in one transaction with its entry in the ledger;
-//! 3. the steps of ClickHouse, whose statements may run twice, each followed by its entry;
-//! 4. the built-in tables: their rows in `table_registry`, and whatever a table lacks, for a store that was
-//!    emptied.
+//! 3. the rows of the built-in tables in `table_registry`, and whatever a table lacks, for a store that was emptied;
+//! 4. the steps of ClickHouse, whose statements may run twice, each followed by its entry, and its built-in tables.
+//!
+//! Either store can be migrated while the other one is down: [`timescale`], [`clickhouse`].
 //!
 //! Guaranteed: a run that was interrupted anywhere is finished by the next one; a step whose text was changed
 //! after it was applied is refused by name.
@@ -87,25 +88,68 @@ pub struct Report {
 
 /// Brings both stores up to date. Warnings are logged as well as returned.
 pub async fn run(config: &Config) -> Result<Report, MigrateError> {
-    let timescale = Timescale::new(&config.timescale)?;
-    let clickhouse = ClickHouse::new(&config.clickhouse)?;
     let runner = Runner::start(&config.timescale).await?;
     let mut report = Report::default();
-    runner.apply_timescale(TIMESCALE, &mut report).await?;
-    clickhouse.create_database().await?;
-    runner.apply_clickhouse(&clickhouse, &config.clickhouse.database, CLICKHOUSE, &mut report).await?;
-    builtin_tables::register(&TableRegistry::new(timescale.ddl_pool().clone()), &mut report).await?;
-    builtin_tables::prepare(&timescale, &clickhouse).await?;
-    runner.look_at_roles(&mut report).await?;
-    for warning in &report.warnings {
-        tracing::warn!(%warning, "migrated, but");
-    }
-    tracing::info!(
-        applied = report.applied.len(),
-        up_to_date = report.up_to_date,
-        "both stores are migrated"
-    );
+    migrate_timescale(&runner, config, &mut report).await?;
+    migrate_clickhouse(Some(&runner), config, &mut report).await?;
+    report.log("both stores are");
     Ok(report)
+}
+
+/// Brings TimescaleDB up to date, whether ClickHouse is there or not.
+pub async fn timescale(config: &Config) -> Result<Report, MigrateError> {
+    let runner = Runner::start(&config.timescale).await?;
+    let mut report = Report::default();
+    migrate_timescale(&runner, config, &mut report).await?;
+    report.log("timescale is");
+    Ok(report)
+}
+
+/// Brings ClickHouse up to date, whether Postgres is there or not. Without the ledger every statement runs, since each
+/// may run twice; the ledger is written by the next run that finds Postgres.
+pub async fn clickhouse(config: &Config) -> Result<Report, MigrateError> {
+    let mut report = Report::default();
+    let runner = match Runner::start(&config.timescale).await {
+        Ok(runner) => Some(runner),
+        Err(error) => {
+            report.warnings.push(format!(
+                "clickhouse was migrated without the ledger in Postgres, which a later run will write: {error}"
+            ));
+            None
+        }
+    };
+    migrate_clickhouse(runner.as_ref(), config, &mut report).await?;
+    report.log("clickhouse is");
+    Ok(report)
+}
+
+async fn migrate_timescale(
+    runner: &Runner,
+    config: &Config,
+    report: &mut Report,
+) -> Result<(), MigrateError> {
+    let store = Timescale::new(&config.timescale)?;
+    runner.apply_timescale(TIMESCALE, report).await?;
+    builtin_tables::register(&TableRegistry::new(store.ddl_pool().clone()), report).await?;
+    builtin_tables::prepare(&store).await?;
+    runner.look_at_roles(report).await?;
+    runner.look_at_durability(report).await
+}
+
+async fn migrate_clickhouse(
+    runner: Option<&Runner>,
+    config: &Config,
+    report: &mut Report,
+) -> Result<(), MigrateError> {
+    let store = ClickHouse::new(&config.clickhouse)?;
+    store.create_database().await?;
+    match runner {
+        Some(runner) => {
+            runner.apply_clickhouse(&store, &config.clickhouse.database, CLICKHOUSE, report).await?;
+        }
+        None => runner::repeat_clickhouse(&store, CLICKHOUSE, report).await?,
+    }
+    builtin_tables::prepare(&store).await
 }
 
 /// Every statement of [`run`] as text, for people whose administrator runs it. Names of databases are the
@@ -136,6 +180,15 @@ fn section(step: &Step) -> String {
 }
 
 // === impl Report ===
+
+impl Report {
+    fn log(&self, what: &str) {
+        for warning in &self.warnings {
+            tracing::warn!(%warning, "migrated, but");
+        }
+        tracing::info!(applied = self.applied.len(), up_to_date = self.up_to_date, "{what} migrated");
+    }
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ use crate::registry::Identifier;
 use crate::store::StoreError;
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::pool::{self, Purpose};
-use crate::store::timescale::{from_pool, from_postgres};
+use crate::store::timescale::{durability, from_pool, from_postgres};
 
 /// How long a gateway waits for another one that migrates.
 const LOCK_WAIT: &str = "SET statement_timeout = 0; SET lock_timeout = '120s'";
@@ -145,6 +145,32 @@ impl Runner {
         }
         Ok(())
     }
+
+    /// Warns of settings under which a crash of the server takes back what it had committed.
+    pub(super) async fn look_at_durability(&self, report: &mut Report) -> Result<(), MigrateError> {
+        for weakness in durability::weaknesses(&self.client).await.map_err(|error| from_postgres(&error))? {
+            report.warnings.push(weakness.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Runs every statement of the steps of ClickHouse again, without a ledger.
+pub(super) async fn repeat_clickhouse(
+    clickhouse: &ClickHouse,
+    steps: &[Step],
+    report: &mut Report,
+) -> Result<(), MigrateError> {
+    for step in steps {
+        for (at, statement) in statements(step.sql).iter().enumerate() {
+            clickhouse
+                .execute(statement)
+                .await
+                .map_err(|error| explain(MigrateError::Store(error), step, at, statement))?;
+        }
+        report.applied.push((step.store.name(), step.name));
+    }
+    Ok(())
 }
 
 /// One statement and its entry in the ledger: both or neither.

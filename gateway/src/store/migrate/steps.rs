@@ -36,11 +36,14 @@ pub(super) const TIMESCALE: &[Step] = &[
     step!(Timescale, "timescale", 5, "0005_traces", administrator: false),
     step!(Timescale, "timescale", 6, "0006_dead_letters", administrator: false),
     step!(Timescale, "timescale", 7, "0007_grants", administrator: false),
+    step!(Timescale, "timescale", 8, "0008_progress", administrator: false),
 ];
 
 /// The steps of ClickHouse, in order.
-pub(super) const CLICKHOUSE: &[Step] =
-    &[step!(ClickHouse, "clickhouse", 1, "0001_logs", administrator: false)];
+pub(super) const CLICKHOUSE: &[Step] = &[
+    step!(ClickHouse, "clickhouse", 1, "0001_logs", administrator: false),
+    step!(ClickHouse, "clickhouse", 2, "0002_provenance", administrator: false),
+];
 
 #[cfg(test)]
 mod tests {

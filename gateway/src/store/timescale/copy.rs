@@ -9,6 +9,7 @@ use futures::SinkExt as _;
 use super::ddl;
 use super::encode::{CopyEncoder, EncodeError, FRAME_BYTES, take_frame};
 use super::error::{data_error, from_postgres};
+use crate::fault_point::{self, Point};
 use crate::registry::{TableBatch, TableDef};
 use crate::store::StoreError;
 
@@ -35,6 +36,7 @@ pub(super) async fn copy(
             // The connection is gone; the cause comes with the answer to the COPY.
             break;
         }
+        fault_point::reached(Point::TimescaleInCopy);
     }
     let expected = rows.map_or(batch.len(), <[usize]>::len);
     let copied = sink.finish().await.map_err(|error| from_postgres(&error))?;

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::store::StoreError;
 
-const STORE: &str = "timescale";
+pub(super) const STORE: &str = "timescale";
 
 /// Functions that are missing when the extension is.
 const MADE_BY_TIMESCALE: [&str; 4] = ["by_range", "by_hash", "create_hypertable", "add_dimension"];

@@ -77,6 +77,11 @@ impl Remembered {
         Ok(Pending { rows, hashes })
     }
 
+    /// Forgets everything: what was committed may be gone.
+    pub(super) fn forget(&mut self) {
+        self.rows.clear();
+    }
+
     /// Notes that these rows are committed.
     pub(super) fn committed(&mut self, pending: Pending, now: Instant) {
         if self.rows.len() + pending.hashes.len() > self.max_rows {

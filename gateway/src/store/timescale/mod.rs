@@ -1,40 +1,46 @@
 //! TimescaleDB: metrics, traces and every table registered with `"store": "timescale"`.
 //!
-//! A cut is one transaction: its id into `tidewell_cuts`, its rows by COPY. A cut that comes again after an
-//! unknown outcome finds its id there and is not written twice; while the first attempt still runs, the
-//! second one waits for it on the id.
+//! A cut is one transaction: its lane's row of `tidewell_progress` ([`progress`]), then its rows by COPY. A cut that
+//! comes again after an unknown outcome finds the lane moved on and is not written twice; while the first attempt still
+//! runs, the second one waits for it on the lane's row.
+//!
+//! Nothing is waited for without an end: statements and locks time out at the server, a session that was left in the
+//! middle of a transaction is ended, and one that this gateway gave up is ended from another connection ([`abandoned`]).
 
+mod abandoned;
+mod claims;
 mod copy;
 mod ddl;
+pub(crate) mod durability;
 mod encode;
 mod error;
 mod keyed;
 pub mod pool;
 mod prepare;
+mod progress;
 mod read;
 mod table_registry;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool, Transaction};
+use deadpool_postgres::{Object, Pool};
 use parking_lot::Mutex;
 
+pub use self::claims::Claim;
 use self::error::data_error;
 pub(crate) use self::error::{from_pool, from_postgres};
 use self::keyed::{Pending, Remembered};
 use self::pool::{Purpose, connection};
+use self::progress::{Advance, Session};
 use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
 use crate::config::TimescaleConfig;
-use crate::registry::{StoreKind, TableDef};
+use crate::fault_point::{self, Point, Step};
+use crate::registry::{StoreKind, TableBatch, TableDef};
 
 pub use table_registry::{RegistryRow, TableLock, TableRegistry};
-
-/// Ids of cuts are kept for this long, far longer than anything retries one.
-const CUTS_KEPT: &str = "1 hour";
-/// How often the older ones are deleted.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// The store in Postgres.
 #[derive(Debug)]
@@ -44,8 +50,7 @@ pub struct Timescale {
     read: Pool,
     write_timeout: Duration,
     remembered: Mutex<Remembered>,
-    /// When old ids of cuts were deleted last.
-    pruned: Mutex<Option<Instant>>,
+    claims: claims::Pruning,
 }
 
 impl Timescale {
@@ -58,7 +63,7 @@ impl Timescale {
             // The server ends its statements itself; this is for a connection that went silent.
             write_timeout: Duration::from_millis(config.statement_timeout_ms.max(1)) * 2,
             remembered: Mutex::default(),
-            pruned: Mutex::default(),
+            claims: claims::Pruning::default(),
         })
     }
 
@@ -72,60 +77,63 @@ impl Timescale {
         self.ingest.status()
     }
 
+    /// Claims the keys of requests for one position each of a log: whether each is now, or was before, this
+    /// position's. A key that another position holds was sent before, perhaps through another gateway.
+    pub async fn claim(&self, log: u64, claims: &[Claim]) -> Result<Vec<bool>, StoreError> {
+        let mut client = connection(&self.ingest).await?;
+        let claimed = claims::claim(&mut client, log, claims, &self.claims);
+        match tokio::time::timeout(self.write_timeout, claimed).await {
+            Ok(claimed) => claimed,
+            Err(_) => {
+                drop(Object::take(client));
+                Err(self.no_answer())
+            }
+        }
+    }
+
+    /// Writes the cut's rows unless they are there; `session` is set as soon as rows may be on the way.
     async fn write_cut(
         &self,
         client: &mut Object,
         cut: &Cut,
         pending: Option<&Pending>,
+        session: &mut Option<Session>,
     ) -> Result<(), StoreError> {
         let table = cut.batch.table();
         let transaction = client.transaction().await.map_err(|error| from_postgres(&error))?;
-        if !claim(&transaction, cut).await? {
-            return Ok(());
+        let advance = match fault_point::is_left_out(Step::Progress) {
+            false => progress::advance(&transaction, cut).await?,
+            true => Advance::Write(Session::unknown()),
+        };
+        match advance {
+            Advance::Write(begun) => *session = Some(begun),
+            Advance::Committed => return Ok(()),
         }
         match pending {
+            // Nothing to change in the table, yet the lane moves on.
+            Some(pending) if pending.rows.is_empty() => {}
             Some(pending) => keyed::replace(&transaction, &cut.batch, &pending.rows).await?,
             None => {
                 let statement = copy::statement(table, &table.name().quoted());
                 copy::copy(&transaction, &statement, &cut.batch, None).await?;
             }
         }
-        if self.must_prune() {
-            let prune =
-                format!("DELETE FROM tidewell_cuts WHERE written_at < now() - interval '{CUTS_KEPT}'");
-            transaction.batch_execute(&prune).await.map_err(|error| from_postgres(&error))?;
-        }
-        transaction.commit().await.map_err(|error| from_postgres(&error))
+        let committed = transaction.commit().await.map_err(|error| from_postgres(&error));
+        fault_point::reached(Point::TimescaleAfterCommit);
+        committed
     }
 
-    fn pending(&self, cut: &Cut) -> Result<Pending, StoreError> {
-        let pending = self.remembered.lock().pending(&cut.batch, Instant::now());
+    fn pending(&self, batch: &TableBatch) -> Result<Pending, StoreError> {
+        let pending = self.remembered.lock().pending(batch, Instant::now());
         pending.map_err(|error| data_error(error.to_string()))
     }
 
-    fn must_prune(&self) -> bool {
-        let mut pruned = self.pruned.lock();
-        let due = pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY);
-        if due {
-            *pruned = Some(Instant::now());
-        }
-        due
+    fn no_answer(&self) -> StoreError {
+        error::unavailable(format!(
+            "no answer within {} ms (twice timescale.statement_timeout_ms)",
+            self.write_timeout.as_millis()
+        ))
     }
-}
-
-/// Notes the cut's id; false when it is committed already.
-async fn claim(transaction: &Transaction<'_>, cut: &Cut) -> Result<bool, StoreError> {
-    let statement = transaction
-        .prepare_cached(
-            "INSERT INTO tidewell_cuts (id) VALUES (($1::text)::uuid) ON CONFLICT (id) DO NOTHING",
-        )
-        .await
-        .map_err(|error| from_postgres(&error))?;
-    let inserted = transaction
-        .execute(&statement, &[&cut.id.to_string()])
-        .await
-        .map_err(|error| from_postgres(&error))?;
-    Ok(inserted == 1)
 }
 
 #[async_trait]
@@ -144,27 +152,36 @@ impl Store for Timescale {
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
-        let pending = if cut.batch.table().is_keyed() { Some(self.pending(cut)?) } else { None };
-        if pending.as_ref().is_some_and(|pending| pending.rows.is_empty()) {
-            return Ok(());
-        }
+        let pending = if cut.batch.table().is_keyed() { Some(self.pending(&cut.batch)?) } else { None };
         let mut client = connection(&self.ingest).await?;
-        let write = self.write_cut(&mut client, cut, pending.as_ref());
-        match tokio::time::timeout(self.write_timeout, write).await {
-            Ok(written) => written?,
-            Err(_) => {
-                // Whatever is wrong with this connection, nobody shall get it again.
-                drop(Object::take(client));
-                return Err(error::unavailable(format!(
-                    "no answer within {} ms (twice timescale.statement_timeout_ms)",
-                    self.write_timeout.as_millis()
-                )));
+        let mut session = None;
+        let write = self.write_cut(&mut client, cut, pending.as_ref(), &mut session);
+        let Ok(written) = tokio::time::timeout(self.write_timeout, write).await else {
+            // Whatever is wrong with this connection, nobody shall get it again.
+            drop(Object::take(client));
+            if let Some(session) = session {
+                abandoned::end(&self.ingest, session, self.write_timeout).await;
             }
+            return Err(self.no_answer());
+        };
+        if let Err(StoreError::Regressed { .. }) = written {
+            // Rows of tables with a key may be gone as well.
+            self.remembered.lock().forget();
         }
+        written?;
         if let Some(pending) = pending {
             self.remembered.lock().committed(pending, Instant::now());
         }
         Ok(())
+    }
+
+    fn is_redundant(&self, batch: &TableBatch) -> bool {
+        batch.table().is_keyed() && self.pending(batch).is_ok_and(|pending| pending.rows.is_empty())
+    }
+
+    async fn progress(&self, log: u64) -> Result<HashMap<u32, u64>, StoreError> {
+        let client = connection(&self.ingest).await?;
+        progress::lanes(&**client, log).await
     }
 
     async fn read(&self, query: ReadQuery) -> Result<RowStream, StoreError> {

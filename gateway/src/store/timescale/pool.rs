@@ -21,6 +21,10 @@ const DDL_CONNECTIONS: usize = 4;
 /// Connections that read rows: each is held for as long as its reader takes.
 const READ_CONNECTIONS: usize = 4;
 
+/// The server notices within a minute that we are gone without a word; by default it would hold our locks for two hours.
+const SERVER_KEEPALIVES: &str =
+    " -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
+
 /// What a connection is for; decides its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -75,6 +79,14 @@ fn postgres_config(config: &TimescaleConfig, purpose: Purpose) -> Result<Postgre
     let statement_timeout = config.statement_timeout_ms;
     let mut options = postgres.get_options().map(|given| format!("{given} ")).unwrap_or_default();
     options.push_str(&format!("-c timezone=UTC -c statement_timeout={statement_timeout}"));
+    if purpose == Purpose::Ingest {
+        // A lane's row may be held by a transaction that was left behind; both ends of that wait are bounded.
+        options.push_str(&format!(
+            " -c lock_timeout={} -c idle_in_transaction_session_timeout={statement_timeout}",
+            (statement_timeout / 2).max(1)
+        ));
+    }
+    options.push_str(SERVER_KEEPALIVES);
     let role = match purpose {
         Purpose::Ingest => config.ingest_role.as_str(),
         Purpose::Read => config.read_role.as_str(),
@@ -118,7 +130,11 @@ mod tests {
         let postgres = postgres_config(&config, Purpose::Ingest).unwrap();
         assert_eq!(
             postgres.get_options(),
-            Some("-c work_mem=8MB -c timezone=UTC -c statement_timeout=30000 -c role=tidewell_ingest")
+            Some(
+                "-c work_mem=8MB -c timezone=UTC -c statement_timeout=30000 -c lock_timeout=15000 \
+                 -c idle_in_transaction_session_timeout=30000 -c tcp_keepalives_idle=30 \
+                 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c role=tidewell_ingest"
+            )
         );
         let administration = postgres_config(&config, Purpose::Administration).unwrap();
         assert!(!administration.get_options().unwrap().contains("role"));

@@ -3,6 +3,7 @@
 mod configuration;
 mod serving;
 mod stores;
+mod wal;
 
 use std::process::{Command, Output};
 
@@ -48,6 +49,7 @@ fn variables(databases: &Databases) -> Vec<(&'static str, String)> {
         ("TIDEWELL_TIMESCALE_URL", config.timescale.url.reveal().to_owned()),
         ("TIDEWELL_CLICKHOUSE_URL", config.clickhouse.url.clone()),
         ("TIDEWELL_CLICKHOUSE_DATABASE", config.clickhouse.database.clone()),
+        ("TIDEWELL_WAL_DIRECTORY", config.wal.directory.display().to_string()),
         ("TIDEWELL_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
         ("TIDEWELL_GRPC_LISTEN", "127.0.0.1:0".to_owned()),
         ("TIDEWELL_LOG_FORMAT", "json".to_owned()),

@@ -113,17 +113,18 @@ async fn bad_records_spoil_nothing_else() {
     gateway.stop().await;
 }
 
-/// Scenario: both stores are down.
-/// Guarantees: UNAVAILABLE with RetryInfo, which is what senders repeat.
+/// Scenario: both stores are down; then the disk of the logs is gone as well.
+/// Guarantees: first the answer is a success at the level `durable`; then UNAVAILABLE with RetryInfo, which is what
+/// senders repeat.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_without_stores_asks_to_be_tried_again() {
+async fn without_a_disk_for_its_logs_a_gateway_asks_to_be_tried_again() {
     use tonic_types::StatusExt as _;
-    let gateway = TestGateway::start_unready(|config| {
-        config.timescale.url = tidewell_gateway::config::Secret::new("postgres://tidewell@127.0.0.1:1/none");
-        config.clickhouse.url = "http://127.0.0.1:1".to_owned();
-    })
-    .await;
-    let refused = client(&gateway).await.write(write(numbered_logs(0..1))).await.unwrap_err();
+    let gateway = TestGateway::start_without_stores().await;
+    let mut client = client(&gateway).await;
+    let answer = client.write(write(numbered_logs(0..1))).await.unwrap().into_inner();
+    assert_eq!((answer.accepted, answer.ack()), (1, tidewell_proto::v1::AckLevel::Durable));
+    gateway.lose_logs();
+    let refused = client.write(write(numbered_logs(1..2))).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
     gateway.stop().await;

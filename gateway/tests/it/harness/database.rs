@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use tidewell_gateway::config::{ClickHouseConfig, Config, Secret, TimescaleConfig};
+use tidewell_gateway::config::{
+    AckSetting, ClickHouseConfig, Config, IngestConfig, Secret, TimescaleConfig, WalConfig,
+};
 use tidewell_gateway::store::migrate;
 use tokio_postgres::{Client, NoTls};
 
@@ -14,6 +16,8 @@ use tokio_postgres::{Client, NoTls};
 pub(crate) struct Databases {
     name: String,
     config: Config,
+    /// Where a gateway on these databases keeps its logs.
+    _logs: tempfile::TempDir,
 }
 
 fn timescale_url() -> String {
@@ -33,6 +37,7 @@ impl Databases {
         let mut url = timescale_url().parse::<http::Uri>().expect("TIDEWELL_TEST_TIMESCALE_URL");
         let authority = url.authority().expect("a host in TIDEWELL_TEST_TIMESCALE_URL").clone();
         url = format!("postgres://{authority}/{name}").parse().expect("the same URL with another database");
+        let logs = tempfile::tempdir().expect("a directory for the logs");
         let config = Config {
             timescale: TimescaleConfig {
                 url: Secret::new(url.to_string()),
@@ -44,9 +49,12 @@ impl Databases {
                 database: name.clone(),
                 ..ClickHouseConfig::default()
             },
+            // Tests look into the stores right after an answer.
+            ingest: IngestConfig { ack: AckSetting::Stored, ..IngestConfig::default() },
+            wal: WalConfig { directory: logs.path().join("wal"), ..WalConfig::default() },
             ..Config::default()
         };
-        Self { name, config }
+        Self { name, config, _logs: logs }
     }
 
     /// Two databases with all tables.

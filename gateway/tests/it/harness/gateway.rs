@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
-use tidewell_gateway::config::Config;
+use tidewell_gateway::config::{AckSetting, Config, Secret};
 use tidewell_gateway::server::Server;
 use tonic::transport::Channel;
 
@@ -42,6 +42,37 @@ impl TestGateway {
         change(&mut config);
         let server = Server::start(config).await.expect("the gateway starts");
         Self { server, databases, http: reqwest::Client::new() }
+    }
+
+    /// A gateway whose stores do not answer.
+    pub(crate) async fn start_without_stores() -> Self {
+        Self::start_unready(|config| {
+            config.timescale.url = Secret::new("postgres://tidewell@127.0.0.1:1/none");
+            config.clickhouse.url = "http://127.0.0.1:1".to_owned();
+            config.ingest.ack = AckSetting::Durable;
+        })
+        .await
+    }
+
+    /// Stops the gateway and starts another one on its databases and logs, ready, with the databases' own settings.
+    pub(crate) async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { server, databases, http } = self;
+        server.stop().await;
+        let mut config = databases.config();
+        config.http.listen.set_port(0);
+        config.grpc.listen.set_port(0);
+        config.clickhouse.batch.max_age_ms = 20;
+        change(&mut config);
+        let server = Server::start(config).await.expect("the gateway starts again");
+        let ready = tokio::time::timeout(Duration::from_secs(60), server.ready()).await;
+        ready.expect("the gateway is ready within a minute");
+        Self { server, databases, http }
+    }
+
+    /// Takes the directory of the logs away: from now on nothing can be made durable.
+    pub(crate) fn lose_logs(&self) {
+        let directory = &self.server.shared().config.wal.directory;
+        std::fs::remove_dir_all(directory).expect("the directory of the logs is there");
     }
 
     /// The address of a path on the HTTP port.

@@ -55,7 +55,7 @@ async fn methods_and_content_types_are_those_of_the_specification() {
 /// Guarantees: all are stored; the unknown one gets 415 with the list of those that are known.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_may_be_compressed() {
-    let gateway = TestGateway::start().await;
+    let gateway = TestGateway::start_with(|config| config.idempotency.identical_bodies.clear()).await;
     let body = request();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&body).unwrap();

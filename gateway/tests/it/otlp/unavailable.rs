@@ -1,10 +1,9 @@
-//! Overload and stores that are down, in OTLP's words.
+//! Overload and a disk that is gone, in OTLP's words.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
-use tidewell_gateway::config::{Config, Secret};
 use tonic_types::StatusExt as _;
 
 use super::{PROTOBUF, recent};
@@ -31,16 +30,16 @@ async fn check_refusal(gateway: &TestGateway, request: ExportLogsServiceRequest,
     assert_eq!((body.code, body.message.as_str()), (14, status.message()));
 }
 
-/// Scenario: neither store answers.
-/// Guarantees: `UNAVAILABLE` with `RetryInfo` and 503 with `Retry-After`, never INTERNAL, UNKNOWN or 500.
+/// Scenario: neither store answers; then the disk of the logs is gone as well.
+/// Guarantees: first the answer is a success that names `durable`; then `UNAVAILABLE` with `RetryInfo` and 503 with
+/// `Retry-After`, never INTERNAL, UNKNOWN or 500.
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_that_are_down_are_a_reason_to_try_again() {
-    let down = |config: &mut Config| {
-        config.timescale.url = Secret::new("postgres://tidewell@127.0.0.1:1/none");
-        config.clickhouse.url = "http://127.0.0.1:1".to_owned();
-    };
-    let gateway = TestGateway::start_unready(down).await;
-    check_refusal(&gateway, request(1), 503).await;
+async fn a_disk_that_is_gone_is_a_reason_to_try_again() {
+    let gateway = TestGateway::start_without_stores().await;
+    let answer = LogsServiceClient::new(gateway.channel().await).export(request(1)).await.unwrap();
+    assert_eq!(answer.metadata().get("tidewell-ack").unwrap(), "durable");
+    gateway.lose_logs();
+    check_refusal(&gateway, request(2), 503).await;
     gateway.stop().await;
 }
 

@@ -145,34 +145,51 @@ async fn nothing_to_store_is_a_success_and_the_level_is_named() {
     assert_eq!((status, answer), (200, json!({"accepted": 0, "rejected": 0, "ack": "stored", "errors": []})));
     let request = gateway.request(Method::POST, "/write/logs").header("tidewell-ack", "durable");
     let answer = request.body(json!({"message": "m"}).to_string()).send().await.expect("an answer");
-    assert_eq!(answer.headers()["tidewell-ack"], "stored");
+    assert_eq!(answer.headers()["tidewell-ack"], "durable");
     let body: Value = answer.json().await.expect("JSON");
+    assert_eq!(body["ack"], "durable");
     assert_eq!(body["warnings"], json!(["records without a time, stored with the time of arrival: 1"]));
     gateway.stop().await;
 }
 
-/// Scenario: neither store answers.
-/// Guarantees: writes, health checks and registrations are refused with 503 and `Retry-After`, never with 500.
+/// Scenario: neither store answers; then the disk of the logs is gone as well.
+/// Guarantees: writes succeed at the level `durable`, whatever was asked for, and registrations are refused with 503; then
+/// writes are refused as well, each with `Retry-After`, never with 500, and `/readyz` says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_stores_every_refusal_is_retryable() {
-    let gateway = TestGateway::start_unready(|config| {
-        config.timescale.url = tidewell_gateway::config::Secret::new("postgres://tidewell@127.0.0.1:1/none");
-        config.clickhouse.url = "http://127.0.0.1:1".to_owned();
-    })
-    .await;
-    let table = r#"{"table_name":"t","columns":[{"name":"time","type":"timestamp"}]}"#;
-    for (method, path, body) in [
-        (Method::POST, "/write/logs", r#"{"message":"m"}"#),
-        (Method::POST, "/write/metrics", r#"{"metric":"m","value":1}"#),
-        (Method::GET, "/write/logs", ""),
-        (Method::POST, "/schema/register", table),
-    ] {
-        let answer = gateway.request(method, path).body(body).send().await.expect(path);
+async fn without_stores_writes_are_durable_and_without_a_disk_they_are_refused() {
+    let gateway = TestGateway::start_without_stores().await;
+    let send = async |method: Method, path: &str, body: &'static str| {
+        gateway.request(method, path).body(body).send().await.expect("an answer")
+    };
+    let refused = async |method: Method, path: &str, body: &'static str| {
+        let answer = send(method, path, body).await;
         assert_eq!(answer.status(), 503, "{path}");
         assert_eq!(answer.headers()["retry-after"], "1", "{path}");
         let body: Value = answer.json().await.expect("JSON");
         assert_eq!(body["error"]["code"], "unavailable", "{path}");
+    };
+    let (log, metric) = (r#"{"message":"m"}"#, r#"{"metric":"m","value":1}"#);
+    for (path, body) in [("/write/logs", log), ("/write/metrics", metric)] {
+        let answer = send(Method::POST, path, body).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["tidewell-ack"]),
+            (200, &"durable".parse().unwrap())
+        );
     }
+    refused(
+        Method::POST,
+        "/schema/register",
+        r#"{"table_name":"t","columns":[{"name":"time","type":"timestamp"}]}"#,
+    )
+    .await;
+    assert_eq!(send(Method::GET, "/readyz", "").await.status(), 200);
+
+    gateway.lose_logs();
+    refused(Method::POST, "/write/logs", log).await;
+    refused(Method::POST, "/write/metrics", metric).await;
+    let ready = send(Method::GET, "/readyz", "").await;
+    assert_eq!(ready.status(), 503);
+    assert_eq!(ready.json::<Value>().await.expect("JSON")["status"], "unavailable");
     gateway.stop().await;
 }
 

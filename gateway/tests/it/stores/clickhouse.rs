@@ -8,7 +8,7 @@ use tidewell_gateway::registry::{TableBatch, TableDef, ValueType};
 use tidewell_gateway::store::clickhouse::ClickHouse;
 use tidewell_gateway::store::{Cut, NextStep, Store as _, StoreError};
 
-use super::sample::{self, Sample};
+use super::sample::{self, Sample, cut};
 use crate::harness::database::Databases;
 
 /// Everything as text, so that no reader of numbers stands between the store and the comparison.
@@ -32,10 +32,6 @@ async fn store_with(databases: &Databases, compression: Compression) -> ClickHou
     let store = ClickHouse::new(&config).unwrap();
     store.create_database().await.unwrap();
     store
-}
-
-fn cut(batch: TableBatch) -> Cut {
-    Cut { id: uuid::Uuid::now_v7(), batch }
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -133,6 +129,8 @@ async fn a_cut_is_one_part_and_is_stored_once() {
     let first = cut(large.clone());
     store.write(&first).await.unwrap();
     assert_eq!(parts(&databases, "once").await, "1\t1200000");
+    let again = Cut { fresh: false, ..first.clone() };
+    store.write(&again).await.unwrap();
     store.write(&first).await.unwrap();
     assert_eq!(databases.clickhouse("SELECT count() FROM once").await, "1200000");
     store.write(&cut(large)).await.unwrap();
@@ -242,6 +240,18 @@ async fn errors_say_what_to_do_next() {
     let down = ClickHouse::new(&gone).unwrap();
     assert!(matches!(down.write(&good).await, Err(StoreError::Unavailable { .. })));
     assert!(down.ping().await.is_err());
+}
+
+/// Scenario: the first write to a server, which tries it out, and a scratch table that an interrupted try left behind.
+/// Guarantees: the server passes, and no scratch table stays, but for a young one that may still be in use.
+#[tokio::test]
+async fn a_server_is_tried_out_before_the_first_write_and_nothing_stays_of_it() {
+    let databases = Databases::empty().await;
+    let store = store(&databases).await;
+    let young = "CREATE TABLE tidewell_probe_young (n UInt8) ENGINE = MergeTree ORDER BY n";
+    databases.clickhouse(young).await;
+    store.look_at_server().await.unwrap();
+    assert_eq!(databases.clickhouse("SHOW TABLES").await, "tidewell_probe_young");
 }
 
 /// Scenario: two rows with one key in a table with a key.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidewell_gateway::config::Secret;
 use tidewell_gateway::registry::{StoreKind, Tenant, builtin};
 use tidewell_gateway::store::Store as _;
 use tidewell_gateway::store::clickhouse::ClickHouse;
@@ -188,7 +189,53 @@ async fn the_printed_sql_makes_the_same_tables() {
     let (database, tables) = statements.split_once(";\n").unwrap();
     ClickHouse::new(&by_hand.config().clickhouse).unwrap().create_database().await.unwrap();
     assert!(database.contains(by_hand.name()));
-    by_hand.clickhouse(tables.trim().trim_end_matches(';')).await;
+    for statement in tables.trim().trim_end_matches(';').split(";\n") {
+        by_hand.clickhouse(statement).await;
+    }
     assert_eq!(catalogues(&by_hand).await, catalogues(&by_run).await);
     migrate::run(&by_hand.config()).await.unwrap();
+}
+
+/// Scenario: ClickHouse is migrated while Postgres is down, Postgres while ClickHouse is down, and then both at once.
+/// Guarantees: the store that is up gets its tables, as a run of both would have made them; the ledger lacks the steps
+/// of ClickHouse until the last run writes it.
+#[tokio::test]
+async fn either_store_is_migrated_while_the_other_is_down() {
+    let databases = Databases::empty().await;
+    let mut no_postgres = databases.config();
+    no_postgres.timescale.url = Secret::new("postgres://tidewell@127.0.0.1:1/tidewell");
+    for _ in 0..2 {
+        let report = migrate::clickhouse(&no_postgres).await.unwrap();
+        assert!(report.applied.iter().all(|(store, _)| *store == "clickhouse"), "{report}");
+        assert!(report.warnings.iter().any(|warning| warning.contains("without the ledger")), "{report}");
+    }
+    assert_eq!(databases.clickhouse("SELECT count() FROM logs_events").await, "0");
+    assert!(migrate::timescale(&no_postgres).await.is_err());
+
+    let mut no_clickhouse = databases.config();
+    no_clickhouse.clickhouse.url = "http://127.0.0.1:1".to_owned();
+    let report = migrate::timescale(&no_clickhouse).await.unwrap();
+    assert_eq!((report.registered.len(), report.warnings), (7, vec![]));
+    assert!(migrate::clickhouse(&no_clickhouse).await.is_err());
+
+    let ledger =
+        "SELECT count(*) FROM tidewell_migrations WHERE store = 'clickhouse' AND applied_at IS NOT NULL";
+    assert_eq!(databases.postgres_value(ledger).await.as_deref(), Some("0"));
+    let report = migrate::run(&databases.config()).await.unwrap();
+    assert!(!report.applied.is_empty() && report.warnings.is_empty(), "{report}");
+    let steps = migrate::steps().filter(|(store, ..)| *store == StoreKind::ClickHouse).count();
+    assert_eq!(databases.postgres_value(ledger).await, Some(steps.to_string()));
+    let whole = Databases::migrated().await;
+    assert_eq!(catalogues(&databases).await, catalogues(&whole).await);
+}
+
+/// Scenario: the database gives up what it committed last when it crashes.
+/// Guarantees: a run says so.
+#[tokio::test]
+async fn a_database_that_may_forget_is_warned_of() {
+    let databases = Databases::empty().await;
+    let forgetful = format!("ALTER DATABASE {} SET synchronous_commit TO off", databases.name());
+    databases.postgres().await.batch_execute(&forgetful).await.unwrap();
+    let report = migrate::timescale(&databases.config()).await.unwrap();
+    assert!(report.warnings.iter().any(|warning| warning.contains("synchronous_commit is off")), "{report}");
 }

@@ -1,7 +1,10 @@
 //! Both stores: migrations, tables, rows in and out.
 
+mod claims;
 mod clickhouse;
+mod clickhouse_faults;
 mod migrations;
 mod roles;
 mod sample;
 mod timescale;
+mod timescale_faults;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tidewell_gateway::config::{Secret, TimescaleConfig};
 use tidewell_gateway::registry::{Tenant, builtin};
 use tidewell_gateway::store::timescale::Timescale;
-use tidewell_gateway::store::{Cut, Store as _, migrate};
+use tidewell_gateway::store::{Store as _, migrate};
 
-use super::sample;
+use super::sample::{self, cut};
 use crate::harness::database::Databases;
 
 const ROLES_SQL: &str = include_str!("../../../../schemas/timescale/0002_roles.sql");
@@ -27,7 +27,6 @@ async fn each_role_can_do_its_work_and_no_more() {
     let store = Timescale::new(&config.timescale).unwrap();
     let registered = sample::table("timescale", "registered");
     store.prepare(&registered).await.unwrap();
-    let cut = |batch| Cut { id: uuid::Uuid::now_v7(), batch };
     store.write(&cut(sample::batch(&registered, &sample::samples(5)))).await.unwrap();
     for table in builtin::tables(&Tenant::default()).unwrap() {
         if table.is_keyed() {
@@ -63,7 +62,10 @@ async fn each_role_can_do_its_work_and_no_more() {
         ("tidewell_ingest", "INSERT INTO table_registry (table_name, schema) VALUES ('x', '{}')"),
         ("tidewell_ingest", "CREATE TABLE mine (a int)"),
         ("tidewell_read", "INSERT INTO registered (time) VALUES (now())"),
-        ("tidewell_read", "SELECT * FROM tidewell_cuts"),
+        ("tidewell_ingest", "DELETE FROM tidewell_progress"),
+        ("tidewell_ingest", "UPDATE tidewell_idempotency SET log = 1"),
+        ("tidewell_read", "SELECT * FROM tidewell_progress"),
+        ("tidewell_read", "SELECT * FROM tidewell_idempotency"),
         ("tidewell_read", "CREATE TABLE mine (a int)"),
     ];
     let as_role = async |role: &str, sql: &str| {
@@ -147,7 +149,7 @@ async fn the_owner_of_the_database_needs_no_more_rights() {
         let report = migrate::run(&config).await.map_err(|error| error.to_string())?;
         let store = Timescale::new(&config.timescale).map_err(|error| error.to_string())?;
         store.prepare(&table).await.map_err(|error| error.to_string())?;
-        let cut = Cut { id: uuid::Uuid::now_v7(), batch: sample::batch(&table, &sample::samples(5)) };
+        let cut = cut(sample::batch(&table, &sample::samples(5)));
         store.write(&cut).await.map_err(|error| error.to_string())?;
         Ok::<_, String>(report)
     };

@@ -9,6 +9,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use tidewell_gateway::decode::{DecodeContext, DecodeLimits, TableBuilder};
 use tidewell_gateway::registry::{Snapshot, TableBatch, TableDef, TableSpec, Tenant, ValueType};
+use tidewell_gateway::store::Cut;
 
 /// 2023-11-14T22:13:20Z.
 pub(crate) const NOW: i64 = 1_700_000_000_000_000_000;
@@ -64,6 +65,12 @@ pub(crate) fn batch(table: &Arc<TableDef>, samples: &[Sample]) -> TableBatch {
         rows.end_row().expect("a row that fits");
     }
     rows.finish().expect("a batch").expect("rows")
+}
+
+/// The first cut of a log of its own.
+pub(crate) fn cut(batch: TableBatch) -> Cut {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    Cut { log: random >> 1, lane: 0, number: 1, epoch: 0, previous: 0, fresh: true, batch }
 }
 
 /// A builder of rows of `table`.

@@ -7,14 +7,10 @@ use serde_json::Value;
 use tidewell_gateway::config::TimescaleConfig;
 use tidewell_gateway::registry::ValueType;
 use tidewell_gateway::store::timescale::Timescale;
-use tidewell_gateway::store::{Cut, NextStep, Store as _, StoreError};
+use tidewell_gateway::store::{NextStep, Store as _, StoreError};
 
-use super::sample::{self, Sample};
+use super::sample::{self, Sample, cut};
 use crate::harness::database::Databases;
-
-fn cut(batch: tidewell_gateway::registry::TableBatch) -> Cut {
-    Cut { id: uuid::Uuid::now_v7(), batch }
-}
 
 fn nanos(time: SystemTime) -> i64 {
     let signed = |duration: Duration| i64::try_from(duration.as_nanos()).expect("a time in range");
@@ -127,29 +123,14 @@ async fn a_cut_that_is_sent_again_is_stored_once() {
     let table = sample::table("timescale", "again");
     store.prepare(&table).await.unwrap();
     for _ in 0..5 {
-        let cut = cut(sample::batch(&table, &sample::samples(50)));
+        let cut =
+            tidewell_gateway::store::Cut { fresh: false, ..cut(sample::batch(&table, &sample::samples(50))) };
         let (first, second) = tokio::join!(store.write(&cut), store.write(&cut));
         first.unwrap();
         second.unwrap();
         store.write(&cut).await.unwrap();
     }
     assert_eq!(databases.postgres_value("SELECT count(*) FROM again").await.as_deref(), Some("250"));
-}
-
-/// Scenario: ids of cuts from two hours and from a minute ago, then the first write of a gateway.
-/// Guarantees: the old ones are deleted, the young ones and the new one stay.
-#[tokio::test]
-async fn old_ids_of_cuts_are_deleted() {
-    let databases = Databases::migrated().await;
-    let store = Timescale::new(&databases.config().timescale).unwrap();
-    let table = sample::table("timescale", "prunes");
-    store.prepare(&table).await.unwrap();
-    let old = "INSERT INTO tidewell_cuts
-        SELECT gen_random_uuid(), now() - age FROM (VALUES (interval '2 hours'), ('2 hours'), ('1 minute')) ages (age)";
-    databases.postgres().await.batch_execute(old).await.unwrap();
-    store.write(&cut(sample::batch(&table, &sample::samples(1)))).await.unwrap();
-    let left = "SELECT count(*) || ' ' || count(*) FILTER (WHERE written_at > now() - interval '1 hour') FROM tidewell_cuts";
-    assert_eq!(databases.postgres_value(left).await.as_deref(), Some("2 2"));
 }
 
 /// Scenario: ten gateways prepare the same new table at once; then the table gets two more columns.

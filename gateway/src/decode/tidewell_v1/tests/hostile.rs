@@ -89,14 +89,21 @@ fn stream_items_are_taken_apart() {
 }
 
 #[test]
-fn what_is_not_acted_upon_is_said() {
+fn what_is_asked_for_is_read_apart_from_the_records() {
     let request = |ack, key: &str| {
-        let request = v1::WriteRequest { ack, idempotency_key: key.into(), ..Default::default() };
-        decode_bytes(&request.encode_to_vec())
+        let records = Some(Records::Logs(v1::LogRecords { records: vec![v1::LogRecord::default()] }));
+        v1::WriteRequest { records, ack, idempotency_key: key.into() }.encode_to_vec()
     };
-    assert!(request(1, "").unwrap().warnings.is_empty());
-    assert!(request(0, "k").unwrap().warnings[0].contains("idempotency_key"));
-    assert!(matches!(request(3, ""), Err(DecodeError::Malformed(_))));
+    let options = |ack, key: &str| WriteOptions { ack, idempotency_key: key.to_owned() };
+    for (ack, key) in [(0, ""), (1, "k"), (2, "\u{e4}"), (-1, "k")] {
+        assert_eq!(write_options(&request(ack, key)).unwrap(), options(ack, key));
+    }
+    assert_eq!(write_options(&[]).unwrap(), WriteOptions::default());
+    let mut cut = request(1, "key");
+    cut.pop();
+    for broken in [&cut[..], &[6 << 3 | 2, 1, 0xff], &[5 << 3 | 2, 0]] {
+        assert!(matches!(write_options(broken), Err(DecodeError::Malformed(_))), "{broken:?}");
+    }
 }
 
 /// Requests with something of every kind of field.

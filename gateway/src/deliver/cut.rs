@@ -1,0 +1,151 @@
+//! A cut under way: the pieces of frames that it is made of in, the plan that the log keeps and the batch that the store
+//! gets out.
+//!
+//! Guaranteed: the rows of a cut, their order and their single batch are a function of its plan and of the frames that
+//! it names, so that every attempt, before and after a restart, sends the same.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::error::ArrowError;
+
+use super::gather::{GatherKey, Piece};
+use super::partition;
+use crate::ingest::RecordError;
+use crate::registry::TableBatch;
+use crate::wal::Position;
+use crate::wal::entry::{CutPlan, RequestEntry, Source};
+
+/// Rows that are sent to a store in one piece.
+#[derive(Debug, Clone)]
+pub(super) struct PendingCut {
+    pub(super) number: u64,
+    pub(super) lane: u32,
+    /// Grows each time that the store has verifiably lost the cut and forgotten its token.
+    pub(super) epoch: u32,
+    /// The lane's last cut before this one, 0 for none.
+    pub(super) previous: u64,
+    pub(super) key: GatherKey,
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl PendingCut {
+    /// What the log keeps.
+    pub(super) fn plan(&self) -> CutPlan {
+        let sources = self.pieces.iter().map(|piece| Source {
+            position: piece.position,
+            batch: piece.index,
+            start: piece.start,
+            count: u32::try_from(piece.batch.len()).unwrap_or(u32::MAX),
+        });
+        CutPlan {
+            number: self.number,
+            lane: self.lane,
+            epoch: self.epoch,
+            previous: self.previous,
+            tenant: self.key.tenant.clone(),
+            table: self.key.table.clone(),
+            day: self.key.day,
+            sources: sources.collect(),
+        }
+    }
+
+    /// The cut of a plan, whose frames are in `frames`; none when none of them is. A frame that is missing was damaged and
+    /// is in quarantine, named when the log was opened: the other rows are delivered without it.
+    pub(super) fn from_plan(plan: &CutPlan, frames: &HashMap<Position, Arc<RequestEntry>>) -> Option<Self> {
+        let key = GatherKey { tenant: plan.tenant.clone(), table: plan.table.clone(), day: plan.day };
+        let pieces: Vec<Piece> = plan.sources.iter().filter_map(|source| {
+            let piece = frames.get(&source.position).and_then(|frame| piece_of(source, &key, frame));
+            if piece.is_none() {
+                tracing::error!(cut = plan.number, position = %source.position, rows = source.count, "rows of a cut are not in the log any more");
+            }
+            piece
+        }).collect();
+        (!pieces.is_empty()).then(|| Self {
+            number: plan.number,
+            lane: plan.lane,
+            epoch: plan.epoch,
+            previous: plan.previous,
+            key,
+            pieces,
+        })
+    }
+
+    /// All rows in one batch. An error when they are too large for one, or there are none.
+    pub(super) fn batch(&self) -> Result<TableBatch, ArrowError> {
+        let Some(first) = self.pieces.first() else {
+            return Err(ArrowError::InvalidArgumentError("a cut without rows".to_owned()));
+        };
+        if self.pieces.len() == 1 {
+            return Ok(first.batch.clone());
+        }
+        let batches: Vec<TableBatch> = self.pieces.iter().map(|piece| piece.batch.clone()).collect();
+        TableBatch::concat(Arc::clone(first.batch.table()), &batches)
+    }
+
+    /// The number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.batch.len()).sum()
+    }
+
+    /// The first half of the rows and the rest.
+    pub(super) fn halves(&self) -> (Vec<Piece>, Vec<Piece>) {
+        let mut left = self.rows() / 2;
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for piece in &self.pieces {
+            let rows = piece.batch.len();
+            let taken = left.min(rows);
+            left -= taken;
+            if taken > 0 {
+                first.push(Piece { batch: piece.batch.slice(0, taken), ..piece.clone() });
+            }
+            if taken < rows {
+                let start = piece.start.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+                second.push(Piece { start, batch: piece.batch.slice(taken, rows - taken), ..piece.clone() });
+            }
+        }
+        (first, second)
+    }
+}
+
+impl Piece {
+    /// The refusal of the row at `row` of this piece, as its sender counts: by its place in its batch.
+    pub(super) fn refusal(&self, row: usize, reason: &str) -> RecordError {
+        let at = index(self.start) + row;
+        let place = self.places.as_ref().and_then(|places| places.get(at).copied());
+        RecordError { index: place.map_or(at, index), field: String::new(), reason: reason.to_owned() }
+    }
+}
+
+/// The rows of one batch of a frame by partition.
+pub(super) fn parts_of(
+    frame: &RequestEntry,
+    position: Position,
+    batch: u16,
+) -> Result<impl Iterator<Item = (GatherKey, Piece)> + use<>, ArrowError> {
+    let parts = match frame.batches.get(usize::from(batch)) {
+        Some(batch) if !batch.is_empty() => partition::split(batch)?,
+        _ => Vec::new(),
+    };
+    Ok(parts.into_iter().map(move |part| {
+        let piece =
+            Piece { position, index: batch, start: 0, batch: part.batch, places: part.rows.map(Arc::from) };
+        (part.key, piece)
+    }))
+}
+
+/// The rows that a source names, if the frame holds them.
+fn piece_of(source: &Source, key: &GatherKey, frame: &RequestEntry) -> Option<Piece> {
+    let mut parts = parts_of(frame, source.position, source.batch).ok()?;
+    let (_, piece) = parts.find(|(part, _)| part == key)?;
+    let (start, count) = (index(source.start), index(source.count));
+    (start.checked_add(count)? <= piece.batch.len()).then(|| Piece {
+        start: source.start,
+        batch: piece.batch.slice(start, count),
+        ..piece
+    })
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

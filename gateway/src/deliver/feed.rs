@@ -1,0 +1,278 @@
+//! A feed takes the frames of one log to one store: it reads them in order, gathers their rows, and runs the lanes that
+//! write them.
+//!
+//! What was appended a moment ago is still in memory; what is older, or more than memory may hold, is read from the disk.
+//! At most `window_bytes` of rows are handed out at once, however far the store is behind.
+//!
+//! Guaranteed: every row of every durable frame is settled exactly once (committed by the store, or a durable dead
+//! letter), across restarts; the log is told to release a frame only when that is so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::cut::PendingCut;
+use super::frames::Frames;
+use super::gather::{Gather, GatherKey, Piece};
+use super::{LogName, Recent, dead_letters};
+use crate::ingest::RecordError;
+use crate::observe::Metrics;
+use crate::registry::StoreKind;
+use crate::store::Store;
+use crate::wal::entry::{Compression, CutsEntry, DoneEntry, Entry, RequestEntry};
+use crate::wal::{Definitions, Log};
+
+/// How long to wait before a note is appended again that the log did not take.
+pub(super) const NOTE_AGAIN: Duration = Duration::from_millis(500);
+
+/// What a note weighs in the memory of the log.
+const NOTE_BYTES: usize = 64;
+
+/// The gateway is ending: what is not done stays in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stopped;
+
+/// One log, its store, and what is between them.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) name: LogName,
+    pub(super) log: Arc<Log<Recent>>,
+    pub(super) definitions: Arc<Definitions>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) gather: Gather,
+    pub(super) frames: Frames,
+    /// Most bytes of rows that are handed out and not settled.
+    pub(super) window_bytes: usize,
+    pub(super) metrics: Arc<Metrics>,
+    /// Where rows go that the store never takes; none for that log itself.
+    pub(super) dead_letters: Option<Arc<Log<Recent>>>,
+    /// Cuts of tables that ClickHouse does not know as the registry does, and when to try them again.
+    pub(super) parked: Mutex<Vec<(Instant, PendingCut)>>,
+    /// The last committed cut of each lane.
+    pub(super) lanes: Mutex<HashMap<u32, u64>>,
+    pub(super) next_cut: AtomicU64,
+    /// Whether the store was asked how far it is.
+    pub(super) progress: OnceCell<()>,
+    /// Whether the store's tables are as this version needs them.
+    pub(super) tables_prepared: watch::Receiver<bool>,
+    /// Write what is due, then end.
+    pub(super) drain: CancellationToken,
+    /// End now.
+    pub(super) halt: CancellationToken,
+}
+
+impl Feed {
+    /// Waits until the store's tables are there.
+    pub(super) async fn prepared(&self) -> Result<(), Stopped> {
+        let mut prepared = self.tables_prepared.clone();
+        tokio::select! {
+            prepared = prepared.wait_for(|prepared| *prepared) => prepared.map(drop).map_err(|_| Stopped)?,
+            () = self.drain.cancelled() => return Err(Stopped),
+        }
+        self.progress.get_or_try_init(|| self.look_at_progress()).await.map(drop)
+    }
+
+    /// A log that was put back from a copy knows less than the store does. Numbers that the store has seen must not be
+    /// given out again: their rows would count as stored.
+    async fn look_at_progress(&self) -> Result<(), Stopped> {
+        loop {
+            match self.unless_halted(self.store.progress(self.log.incarnation())).await? {
+                Ok(progress) => {
+                    let last = progress.into_values().max().unwrap_or(0);
+                    if self.next_cut.fetch_max(last + 1, Ordering::Relaxed) <= last {
+                        tracing::error!(
+                            log = self.name.name(),
+                            last,
+                            "the store has cuts of this log that the log does not know: was the directory put back from a copy?"
+                        );
+                    }
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(log = self.name.name(), %error, "the store does not say how far it is, will ask again")
+                }
+            }
+            self.pause(NOTE_AGAIN).await?;
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Waits until the feed is to end.
+    pub(super) async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Waits, unless the feed is to end.
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), Stopped> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.drain.cancelled() => Err(Stopped),
+        }
+    }
+
+    /// Gives a write the time to end that a stopping gateway has.
+    pub(super) async fn unless_halted<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.halt.cancelled() => Err(Stopped),
+        }
+    }
+
+    /// A cut of these rows, with a number of its own.
+    pub(super) fn new_cut(&self, lane: u32, key: GatherKey, pieces: Vec<Piece>) -> PendingCut {
+        PendingCut { number: self.next_number(), lane, epoch: 0, previous: self.previous(lane), key, pieces }
+    }
+
+    /// The number of the next cut.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_cut.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The lane's last committed cut, 0 for none.
+    pub(super) fn previous(&self, lane: u32) -> u64 {
+        self.lanes.lock().get(&lane).copied().unwrap_or(0)
+    }
+
+    /// The store has committed a cut of the lane.
+    pub(super) fn committed(&self, lane: u32, cut: u64) {
+        let mut lanes = self.lanes.lock();
+        let last = lanes.entry(lane).or_default();
+        *last = (*last).max(cut);
+    }
+
+    /// The lane's last cut is another one than was known.
+    pub(super) fn set_previous(&self, lane: u32, cut: u64) {
+        self.lanes.lock().insert(lane, cut);
+    }
+
+    /// Makes durable which cuts there are. The log may be full or its disk broken for a while: there is nothing better to
+    /// do than to wait for it.
+    pub(super) async fn note(&self, cuts: CutsEntry) -> Result<(), Stopped> {
+        let body = self.encode(&Entry::Cuts(cuts));
+        loop {
+            let note = Some((Arc::new(Recent::Note), NOTE_BYTES));
+            match self.unless_halted(self.log.append(Entry::CUTS, body.clone(), note)).await? {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(%error, "the log does not take the plan of a cut, will try again")
+                }
+            }
+            self.pause(NOTE_AGAIN).await?;
+        }
+    }
+
+    /// The same for what may be lost.
+    pub(super) fn note_lazily(&self, cuts: &CutsEntry) {
+        self.append_lazily(&Entry::Cuts(cuts.clone()));
+    }
+
+    /// Notes that a cut is settled, and lets the log go on.
+    pub(super) fn note_done(&self, cut: u64) {
+        let low_water = self.frames.low_water();
+        self.append_lazily(&Entry::Done(DoneEntry { cuts: vec![cut], low_water }));
+        self.log.release(low_water);
+    }
+
+    fn append_lazily(&self, entry: &Entry) {
+        let note = Some((Arc::new(Recent::Note), NOTE_BYTES));
+        self.log.append_lazily(entry.kind(), self.encode(entry), note);
+    }
+
+    /// The body of a note. Its lists are far shorter than the format allows.
+    fn encode(&self, entry: &Entry) -> Vec<bytes::Bytes> {
+        entry.encode(&self.definitions, Compression::None).unwrap_or_else(|error| {
+            tracing::error!(log = self.name.name(), %error, "a note of delivery cannot be encoded");
+            Vec::new()
+        })
+    }
+
+    /// The rows of a cut are settled; `refused` names those of a piece that are dead letters.
+    pub(super) fn settle(
+        &self,
+        cut: &PendingCut,
+        refused: &mut dyn FnMut(&Piece) -> Option<Vec<RecordError>>,
+    ) {
+        for piece in &cut.pieces {
+            self.frames.settle(piece.position, piece.batch.len(), refused(piece).unwrap_or_default());
+        }
+    }
+
+    /// Whether rows that the store never takes can be kept elsewhere: those of `dead_letters` cannot.
+    pub(super) fn may_keep_dead_letters(&self) -> bool {
+        self.dead_letters.is_some()
+    }
+
+    /// Makes dead letters of the rows of a cut durable, however long that takes.
+    pub(super) async fn keep(&self, cut: &PendingCut, reason: &str) -> Result<(), Stopped> {
+        let Some(log) = &self.dead_letters else { return Ok(()) };
+        for piece in &cut.pieces {
+            let letters = match dead_letters::of_piece(self.log.incarnation(), piece, reason) {
+                Ok(letters) => letters,
+                Err(error) => {
+                    tracing::error!(table = %cut.key.table, %error, "rows that their store refuses cannot be kept: they stay in the log");
+                    self.halt.cancelled().await;
+                    return Err(Stopped);
+                }
+            };
+            let entry = Entry::Request(RequestEntry {
+                tenant: cut.key.tenant.clone(),
+                protocol: String::new(),
+                caller: String::new(),
+                records: 0,
+                key: None,
+                batches: vec![letters],
+            });
+            let body = loop {
+                match entry.encode(&self.definitions, Compression::None) {
+                    Ok(body) => break body,
+                    Err(error) => tracing::warn!(%error, "a dead letter cannot be written, will try again"),
+                }
+                self.pause(NOTE_AGAIN).await?;
+            };
+            loop {
+                match self.unless_halted(log.append(Entry::REQUEST, body.clone(), None)).await? {
+                    Ok(_) => break,
+                    Err(error) => tracing::warn!(%error, "a dead letter is not durable yet, will try again"),
+                }
+                self.pause(NOTE_AGAIN).await?;
+            }
+            self.metrics.refused_by_store(piece.batch.table(), piece.batch.len());
+        }
+        Ok(())
+    }
+
+    /// The lane's last cut in the store, when that is older than the last one that was committed there.
+    pub(super) async fn regressed(&self, lane: u32) -> Option<u64> {
+        let previous = self.previous(lane);
+        if previous == 0 || self.is_draining() || self.store.kind() != StoreKind::Timescale {
+            return None;
+        }
+        let progress = self.unless_halted(self.store.progress(self.log.incarnation())).await.ok()?.ok()?;
+        let at = progress.get(&lane).copied().unwrap_or(0);
+        (at < previous).then_some(at)
+    }
+
+    /// Frames that are durable and not settled.
+    pub(super) fn waiting_frames(&self) -> u64 {
+        self.log.synced().next().0.saturating_sub(self.frames.low_water().0)
+    }
+}
+
+/// The rows of a frame.
+pub(super) fn rows_of(frame: &RequestEntry) -> usize {
+    frame.batches.iter().map(crate::registry::TableBatch::len).sum()
+}
+
+/// The bytes that the rows of a frame take.
+pub(super) fn bytes_of(frame: &RequestEntry) -> usize {
+    frame.batches.iter().map(crate::registry::TableBatch::memory_bytes).sum()
+}

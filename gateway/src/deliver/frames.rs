@@ -1,0 +1,230 @@
+//! Which frames of a log still have rows on their way: rows that were handed out and rows that are settled in, the
+//! low-water mark and the answers to those who wait for `stored` out.
+//!
+//! A row is settled when its store has committed it or when it is a durable dead letter. A frame is complete when the
+//! reader is past it and all its rows are settled. Guaranteed: [`Frames::low_water`] never passes a frame that is not
+//! complete, so that everything before it may leave the log.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::ingest::RecordError;
+use crate::wal::Position;
+
+/// Refusals of frames that nobody has asked for yet; who waits asks within moments of the append.
+const MAX_LATE: usize = 10_000;
+
+/// The frames of one log.
+#[derive(Debug)]
+pub(super) struct Frames {
+    state: Mutex<State>,
+    completed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    open: BTreeMap<Position, Open>,
+    /// The first frame that the reader has not handed out yet.
+    next: Position,
+    bytes: usize,
+    rows: usize,
+    waiting: HashMap<Position, oneshot::Sender<Vec<RecordError>>>,
+    late: VecDeque<(Position, Vec<RecordError>)>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    rows: usize,
+    bytes: usize,
+    refused: Vec<RecordError>,
+}
+
+/// Whether a frame is complete.
+#[derive(Debug)]
+pub(super) enum Completion {
+    /// It is; these of its rows were refused by their store and are dead letters.
+    Complete(Vec<RecordError>),
+    /// It will say when.
+    Pending(oneshot::Receiver<Vec<RecordError>>),
+}
+
+impl Frames {
+    /// Frames from `next` on are to be handed out.
+    pub(super) fn new(next: Position) -> Self {
+        let state = State {
+            open: BTreeMap::new(),
+            next,
+            bytes: 0,
+            rows: 0,
+            waiting: HashMap::new(),
+            late: VecDeque::new(),
+        };
+        Self { state: Mutex::new(state), completed: Notify::new() }
+    }
+
+    /// Adds rows of a frame that are on their way, before the reader has come to it: those of a cut that was made before
+    /// a restart.
+    pub(super) fn add(&self, position: Position, rows: usize) {
+        let mut state = self.state.lock();
+        state.rows += rows;
+        state.open.entry(position).or_default().rows += rows;
+    }
+
+    /// The reader has handed out `rows` rows of the frame, which take `bytes`, and goes on behind it.
+    pub(super) fn hand_out(&self, position: Position, rows: usize, bytes: usize) {
+        let mut state = self.state.lock();
+        state.rows += rows;
+        state.bytes += bytes;
+        let open = state.open.entry(position).or_default();
+        open.rows += rows;
+        open.bytes += bytes;
+        state.next = position.next();
+        if state.complete(position) {
+            drop(state);
+            self.completed.notify_waiters();
+        }
+    }
+
+    /// The reader goes on at `next`: what is before it has no rows.
+    pub(super) fn skip_to(&self, next: Position) {
+        self.state.lock().next = next;
+    }
+
+    /// Rows of a frame are settled; `refused` of them as dead letters.
+    pub(super) fn settle(&self, position: Position, rows: usize, refused: Vec<RecordError>) {
+        let mut state = self.state.lock();
+        let Some(open) = state.open.get_mut(&position) else { return };
+        let rows = rows.min(open.rows);
+        open.rows -= rows;
+        open.refused.extend(refused);
+        state.rows -= rows;
+        if position < state.next && state.complete(position) {
+            drop(state);
+            self.completed.notify_waiters();
+        }
+    }
+
+    /// Frames before this are complete.
+    pub(super) fn low_water(&self) -> Position {
+        let state = self.state.lock();
+        state.open.first_key_value().map_or(state.next, |(position, _)| (*position).min(state.next))
+    }
+
+    /// Bytes of the rows that were handed out and are not settled.
+    pub(super) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// Rows that were handed out and are not settled.
+    pub(super) fn rows(&self) -> usize {
+        self.state.lock().rows
+    }
+
+    /// Waits until a frame completes, unless `enough` holds already.
+    pub(super) async fn completed_until(&self, enough: impl Fn(usize) -> bool) {
+        loop {
+            let completed = self.completed.notified();
+            tokio::pin!(completed);
+            completed.as_mut().enable();
+            if enough(self.bytes()) {
+                return;
+            }
+            completed.await;
+        }
+    }
+
+    /// Whether the frame is complete, or when.
+    pub(super) fn completion(&self, position: Position) -> Completion {
+        let mut state = self.state.lock();
+        if let Some(at) = state.late.iter().position(|(late, _)| *late == position) {
+            let refused = state.late.remove(at).map(|(_, refused)| refused);
+            return Completion::Complete(refused.unwrap_or_default());
+        }
+        if position < state.next && !state.open.contains_key(&position) {
+            return Completion::Complete(Vec::new());
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.insert(position, sender);
+        Completion::Pending(receiver)
+    }
+
+    /// Nobody waits for the frame any more.
+    pub(super) fn forget(&self, position: Position) {
+        self.state.lock().waiting.remove(&position);
+    }
+}
+
+impl State {
+    /// Takes the frame out when it has no rows left.
+    fn complete(&mut self, position: Position) -> bool {
+        if self.open.get(&position).is_none_or(|open| open.rows > 0) {
+            return false;
+        }
+        let Some(open) = self.open.remove(&position) else { return false };
+        self.bytes -= open.bytes;
+        match self.waiting.remove(&position) {
+            // Whoever waited may have gone away meanwhile; there is nobody left to tell.
+            Some(waiting) => drop(waiting.send(open.refused)),
+            None if open.refused.is_empty() => {}
+            None => {
+                self.late.push_back((position, open.refused));
+                if self.late.len() > MAX_LATE {
+                    self.late.pop_front();
+                }
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(number: u64) -> Position {
+        Position(number)
+    }
+
+    #[test]
+    fn the_low_water_mark_stops_at_the_first_frame_with_rows() {
+        let frames = Frames::new(position(1));
+        for number in 1..=3 {
+            frames.hand_out(position(number), 2, 10);
+        }
+        frames.settle(position(2), 2, Vec::new());
+        frames.settle(position(1), 1, Vec::new());
+        assert_eq!((frames.low_water(), frames.bytes(), frames.rows()), (position(1), 20, 3));
+        frames.settle(position(1), 1, Vec::new());
+        assert_eq!(frames.low_water(), position(3));
+        frames.settle(position(3), 2, Vec::new());
+        assert_eq!((frames.low_water(), frames.bytes(), frames.rows()), (position(4), 0, 0));
+    }
+
+    #[test]
+    fn rows_of_an_old_cut_settle_before_and_after_the_reader_comes_by() {
+        let frames = Frames::new(position(1));
+        frames.add(position(1), 2);
+        frames.settle(position(1), 2, Vec::new());
+        assert_eq!(frames.low_water(), position(1), "the reader has not been there");
+        frames.hand_out(position(1), 1, 5);
+        assert_eq!(frames.low_water(), position(1));
+        frames.settle(position(1), 1, Vec::new());
+        assert_eq!(frames.low_water(), position(2));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_of_refusals_whether_early_or_late() {
+        let refusal = || vec![RecordError { index: 1, field: String::new(), reason: "no".to_owned() }];
+        let frames = Frames::new(position(1));
+        let Completion::Pending(early) = frames.completion(position(1)) else { panic!("not there yet") };
+        frames.hand_out(position(1), 2, 1);
+        frames.hand_out(position(2), 1, 1);
+        frames.settle(position(1), 2, refusal());
+        assert_eq!(early.await.unwrap(), refusal());
+        frames.settle(position(2), 1, refusal());
+        assert!(matches!(frames.completion(position(2)), Completion::Complete(told) if told == refusal()));
+        assert!(matches!(frames.completion(position(2)), Completion::Complete(told) if told.is_empty()));
+    }
+}

@@ -1,0 +1,347 @@
+//! A lane writes one cut after another to its store, in the order of their numbers.
+//!
+//! In: rows that are due, and the cuts that were under way when the gateway ended. Out: settled rows. Before a cut is first
+//! sent, its plan is durable in the log; afterwards it is sent until the store has it, however long that takes:
+//!
+//! | the store says | next |
+//! |---|---|
+//! | committed | note it, settle the rows |
+//! | not now, not there, nothing | send the same cut again |
+//! | these values never | two cuts of half the rows each; a single row becomes a dead letter |
+//! | the table is not as you say | the rows wait aside and others go on; many rows become dead letters |
+//! | the cut is lost and its token burnt | the same cut in a new epoch |
+//! | I am older than your last cut | feed it again from the log ([`super::refeed`]) |
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::BackoffBuilder as _;
+use tokio::time::Instant;
+
+use super::cut::PendingCut;
+use super::feed::{Feed, Stopped};
+use super::gather::{Due, GatherKey, Next, Piece};
+use crate::fault_point::{self, Point};
+use crate::ingest::RecordError;
+use crate::registry::StoreKind;
+use crate::store::{Cut, NextStep, StoreError};
+use crate::wal::entry::{CutPlan, CutsEntry};
+
+/// How long rows of a table that its store does not know wait before they are tried again.
+const PARKED_FOR: Duration = Duration::from_secs(5);
+
+/// How often a lane without work looks whether its store is still the one that it fed.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// One lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) feed: Arc<Feed>,
+    pub(super) number: u32,
+}
+
+/// A durable cut that is to be stored, and whether it was never sent.
+#[derive(Debug)]
+pub(super) struct Work {
+    cut: Rows,
+    fresh: bool,
+}
+
+/// The rows of a cut.
+#[derive(Debug)]
+enum Rows {
+    /// In memory.
+    Here(PendingCut),
+    /// In the log, where they are read when it is the cut's turn.
+    InLog(CutPlan),
+}
+
+/// How an attempt to store a cut ended.
+enum Outcome {
+    Written,
+    Split(StoreError),
+    GiveBack(StoreError),
+    Renew,
+    Refeed(u64),
+}
+
+impl Lane {
+    /// Finishes `pending`, then writes what is due until the feed stops.
+    pub(super) async fn run(self, pending: Vec<CutPlan>) {
+        match self.work(pending).await {
+            Ok(()) => {}
+            Err(Stopped) => tracing::debug!(lane = self.number, "what is not written stays in the log"),
+        }
+    }
+
+    async fn work(&self, pending: Vec<CutPlan>) -> Result<(), Stopped> {
+        self.feed.prepared().await?;
+        self.finish(pending).await?;
+        loop {
+            let draining = self.feed.is_draining();
+            if !draining {
+                self.take_up_again().await?;
+            }
+            match self.feed.gather.next(draining) {
+                Next::Due(due) => self.write_due(due).await?,
+                Next::Empty if draining => {
+                    // The next lane may be asleep on the one notification that this one used up.
+                    self.feed.gather.wake_all();
+                    return Ok(());
+                }
+                Next::Later(at) => self.rest(Some(at)).await?,
+                Next::Empty => self.rest(None).await?,
+            }
+        }
+    }
+
+    /// Waits for work, and looks after the store when there is none for long.
+    async fn rest(&self, until: Option<Instant>) -> Result<(), Stopped> {
+        let look = Instant::now() + LOOK_EVERY;
+        let until = until.map_or(look, |until| until.min(look));
+        tokio::select! {
+            () = self.feed.gather.changed(Some(until)) => {}
+            () = self.feed.draining() => {}
+        }
+        if Instant::now() >= look
+            && let Some(at) = self.feed.regressed(self.number).await
+        {
+            let again = self.refeed(self.number, at).await?;
+            self.execute(again.into_iter().map(Work::again).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes cuts that were under way when the gateway ended.
+    async fn finish(&self, pending: Vec<CutPlan>) -> Result<(), Stopped> {
+        let keys: Vec<GatherKey> = pending.iter().map(key_of).collect();
+        self.execute(pending.into_iter().map(Work::again).collect()).await?;
+        for key in keys {
+            self.feed.gather.ended(&key);
+        }
+        Ok(())
+    }
+
+    async fn write_due(&self, due: Due) -> Result<(), Stopped> {
+        if due.pieces.is_empty() {
+            return Ok(());
+        }
+        let key = due.key.clone();
+        let cut = self.feed.new_cut(self.number, due.key, due.pieces);
+        let redundant = cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch));
+        if redundant {
+            // Noted in order with everything else, so that a restart does not bring an old value back.
+            self.feed.note_lazily(&CutsEntry { retired: Vec::new(), created: vec![cut.plan()] });
+            self.feed.settle(&cut, &mut |_| None);
+            self.feed.note_done(cut.number);
+        } else {
+            self.feed.note(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }).await?;
+            fault_point::reached(Point::DeliverAfterCut);
+            self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: true }])).await?;
+        }
+        self.feed.gather.ended(&key);
+        Ok(())
+    }
+
+    /// Stores durable cuts, or what becomes of them, one after the other.
+    async fn execute(&self, mut work: VecDeque<Work>) -> Result<(), Stopped> {
+        while let Some(Work { cut, fresh }) = work.pop_front() {
+            let Some(mut cut) = self.load(cut).await? else { continue };
+            cut.previous = self.feed.previous(cut.lane);
+            match self.write(&cut, fresh).await? {
+                Outcome::Written => {
+                    self.feed.committed(cut.lane, cut.number);
+                    self.feed.settle(&cut, &mut |_| None);
+                    self.feed.note_done(cut.number);
+                }
+                Outcome::Split(error) if cut.rows() > 1 => {
+                    tracing::debug!(cut = cut.number, rows = cut.rows(), %error, "the store refuses rows, halving the cut");
+                    work = self.split(&cut, work).await?;
+                }
+                Outcome::Split(error) => self.keep_as_dead_letters(&cut, &error).await?,
+                Outcome::GiveBack(error) => self.set_aside(cut, &error).await?,
+                Outcome::Renew => {
+                    let renewed = PendingCut { epoch: cut.epoch + 1, ..cut };
+                    tracing::warn!(
+                        cut = renewed.number,
+                        epoch = renewed.epoch,
+                        "the store lost a cut, sending it anew"
+                    );
+                    self.feed.metrics.renewed(self.feed.name);
+                    self.replace(vec![renewed.number], vec![renewed.plan()]).await?;
+                    work.push_front(Work { cut: Rows::Here(renewed), fresh: true });
+                }
+                Outcome::Refeed(at) => {
+                    let again = self.refeed(cut.lane, at).await?;
+                    work.push_front(Work { cut: Rows::Here(cut), fresh: false });
+                    for plan in again.into_iter().rev() {
+                        work.push_front(Work::again(plan));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&self, cut: Rows) -> Result<Option<PendingCut>, Stopped> {
+        match cut {
+            Rows::Here(cut) => Ok(Some(cut)),
+            Rows::InLog(plan) => self.feed.load(&plan).await,
+        }
+    }
+
+    /// Replaces a cut by two of half its rows, and those behind it by themselves under new numbers: the numbers of a lane
+    /// only grow, since its store takes a lower one for written, and those behind were never sent.
+    async fn split(&self, cut: &PendingCut, behind: VecDeque<Work>) -> Result<VecDeque<Work>, Stopped> {
+        let (first, second) = cut.halves();
+        let mut retired = vec![cut.number];
+        let mut created = Vec::with_capacity(behind.len() + 2);
+        for pieces in [first, second] {
+            created.push(Rows::Here(self.feed.new_cut(cut.lane, cut.key.clone(), pieces)));
+        }
+        for work in behind {
+            let number = self.feed.next_number();
+            created.push(match work.cut {
+                Rows::Here(cut) => {
+                    retired.push(cut.number);
+                    Rows::Here(PendingCut { number, epoch: 0, ..cut })
+                }
+                Rows::InLog(plan) => {
+                    retired.push(plan.number);
+                    Rows::InLog(CutPlan { number, epoch: 0, ..plan })
+                }
+            });
+        }
+        self.replace(retired, created.iter().map(Rows::plan).collect()).await?;
+        Ok(created.into_iter().map(|cut| Work { cut, fresh: true }).collect())
+    }
+
+    /// Makes durable that cuts are replaced.
+    async fn replace(&self, retired: Vec<u64>, created: Vec<CutPlan>) -> Result<(), Stopped> {
+        self.feed.note(CutsEntry { retired, created }).await
+    }
+
+    /// Rows that no attempt will store are kept with the reason.
+    async fn keep_as_dead_letters(&self, cut: &PendingCut, error: &StoreError) -> Result<(), Stopped> {
+        let reason = error.to_string();
+        self.feed.keep(cut, &reason).await?;
+        self.replace(vec![cut.number], Vec::new()).await?;
+        let table = cut.key.table.as_str();
+        self.feed.settle(cut, &mut |piece: &Piece| {
+            let refusals = (0..piece.batch.len())
+                .map(|row| piece.refusal(row, &format!("row {row} of {table}: {reason}")));
+            Some(refusals.collect::<Vec<RecordError>>())
+        });
+        Ok(())
+    }
+
+    /// The rows of a table that its store knows otherwise wait until somebody mends it. There is room for so many.
+    async fn set_aside(&self, cut: PendingCut, error: &StoreError) -> Result<(), Stopped> {
+        let waiting = self.feed.gather.waiting_bytes(&cut.key);
+        if self.feed.may_keep_dead_letters() && waiting > self.feed.window_bytes / 4 {
+            tracing::error!(table = %cut.key.table, rows = cut.rows(), %error, "too many rows wait for a table that is not as registered: keeping them as dead letters");
+            return self.keep_as_dead_letters(&cut, error).await;
+        }
+        tracing::warn!(table = %cut.key.table, rows = cut.rows(), %error, "the table is not as registered: its rows wait in the log until it is mended");
+        let until = Instant::now() + PARKED_FOR;
+        match self.feed.store.kind() {
+            // What refused is the transaction that has the lane's progress: the rows are not there.
+            StoreKind::Timescale => {
+                self.replace(vec![cut.number], Vec::new()).await?;
+                self.feed.gather.park(cut.key.clone(), cut.pieces, until);
+            }
+            // An attempt before this one may have stored them: they stay in this cut.
+            StoreKind::ClickHouse => {
+                self.feed.gather.park(cut.key.clone(), Vec::new(), until);
+                self.feed.parked.lock().push((until, cut));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries again what was set aside long enough ago.
+    async fn take_up_again(&self) -> Result<(), Stopped> {
+        let now = Instant::now();
+        let due: Vec<PendingCut> = {
+            let mut parked = self.feed.parked.lock();
+            parked.extract_if(.., |(until, _)| *until <= now).map(|(_, cut)| cut).collect()
+        };
+        for cut in due {
+            self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: false }])).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the cut until the store has it or says why never.
+    async fn write(&self, cut: &PendingCut, fresh: bool) -> Result<Outcome, Stopped> {
+        let batch = match cut.batch() {
+            Ok(batch) => batch,
+            // Only an offset overflow can do this: the rows are too large to be one batch.
+            Err(error) => {
+                let reason = format!("the rows do not fit in one batch: {error}");
+                return Ok(Outcome::Split(StoreError::Data { store: self.feed.store.kind().name(), reason }));
+            }
+        };
+        let mut attempt = Cut {
+            log: self.feed.log.incarnation(),
+            lane: cut.lane,
+            number: cut.number,
+            epoch: cut.epoch,
+            previous: cut.previous,
+            fresh,
+            batch,
+        };
+        let mut waits = backon::ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_delay(Duration::from_secs(2))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let started = Instant::now();
+            let outcome = self.feed.unless_halted(self.feed.store.write(&attempt)).await?;
+            let rows = attempt.batch.len();
+            self.feed.metrics.cut(attempt.batch.table(), rows, started.elapsed(), outcome.is_ok());
+            let Err(error) = outcome else { return Ok(Outcome::Written) };
+            attempt.fresh = false;
+            match error.next() {
+                NextStep::Retry => {
+                    let wait = waits.next().unwrap_or(Duration::from_secs(2));
+                    let table = attempt.batch.table().name();
+                    tracing::warn!(%table, cut = cut.number, rows, %error, ?wait, "cut not written, will retry");
+                    self.feed.pause(wait).await?;
+                }
+                NextStep::Split if self.feed.may_keep_dead_letters() => return Ok(Outcome::Split(error)),
+                NextStep::Split | NextStep::GiveBack => return Ok(Outcome::GiveBack(error)),
+                NextStep::Renew => return Ok(Outcome::Renew),
+                NextStep::Refeed => {
+                    if let StoreError::Regressed { lane_at, .. } = error {
+                        return Ok(Outcome::Refeed(lane_at));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Work {
+    /// A cut that may have been sent before.
+    fn again(plan: CutPlan) -> Self {
+        Self { cut: Rows::InLog(plan), fresh: false }
+    }
+}
+
+impl Rows {
+    fn plan(&self) -> CutPlan {
+        match self {
+            Self::Here(cut) => cut.plan(),
+            Self::InLog(plan) => plan.clone(),
+        }
+    }
+}
+
+/// What the rows of a plan are gathered under.
+pub(super) fn key_of(plan: &CutPlan) -> GatherKey {
+    GatherKey { tenant: plan.tenant.clone(), table: plan.table.clone(), day: plan.day }
+}

@@ -1,0 +1,225 @@
+//! Opening: the directory of the logs in, running feeds out.
+//!
+//! Each log is locked, repaired and read once; what was under way when the gateway ended goes on where it stood. All of
+//! this needs no store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::feed::Feed;
+use super::frames::Frames;
+use super::gather::Gather;
+use super::lane::{Lane, key_of};
+use super::resume::Resume;
+use super::{CutLimits, Delivery, LogName, Recent};
+use crate::observe::Metrics;
+use crate::store::Store;
+use crate::wal::entry::{Compression, RequestHeader};
+use crate::wal::{Definitions, Disk, LocalDisk, Log, LogError, LogOptions, Position};
+
+/// Lanes that dead letters are written by.
+const DEAD_LETTER_LANES: usize = 1;
+
+/// How one store is fed.
+#[derive(Debug)]
+pub struct LaneOptions {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// When waiting rows become a cut.
+    pub limits: CutLimits,
+    /// Cuts that are written at once.
+    pub writers: usize,
+    /// Most bytes of its log.
+    pub max_log_bytes: u64,
+}
+
+/// What delivery is made of.
+#[derive(Debug)]
+pub struct DeliveryOptions {
+    /// The directory of the logs.
+    pub directory: PathBuf,
+    /// Timescale and how it is fed.
+    pub timescale: LaneOptions,
+    /// ClickHouse and how it is fed.
+    pub clickhouse: LaneOptions,
+    /// Most bytes of the log of dead letters.
+    pub max_dead_letter_bytes: u64,
+    /// Sizes and ages that all logs share; `max_bytes` is that of each.
+    pub log: LogOptions,
+    /// How rows are packed in the logs.
+    pub compression: Compression,
+    /// Most bytes of rows of one log that are on their way to its store.
+    pub window_bytes: usize,
+}
+
+/// A request that a log still has.
+#[derive(Debug)]
+pub struct RestoredRequest {
+    /// Its log.
+    pub log: LogName,
+    /// Its frame.
+    pub position: Position,
+    /// When it was appended.
+    pub appended_at: SystemTime,
+    /// Who sent it, and the key that it came with.
+    pub header: RequestHeader,
+}
+
+/// Why the logs cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made.
+    #[error("the directory of the logs (wal.directory), {}, cannot be used: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// A log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// A log that was opened, and what is left to do of it.
+struct Opened {
+    log: Arc<Log<Recent>>,
+    resume: Resume,
+}
+
+impl Delivery {
+    /// Opens the logs and starts to deliver. Blocks on the disk; needs a runtime. `restored` sees every request that a
+    /// log still has.
+    pub fn open(
+        options: DeliveryOptions,
+        metrics: &Arc<Metrics>,
+        mut restored: impl FnMut(RestoredRequest),
+    ) -> Result<Arc<Self>, OpenError> {
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let directory = &options.directory;
+        std::fs::create_dir_all(directory)
+            .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
+        let definitions = Arc::new(Definitions::new(Arc::clone(&disk), &directory.join("definitions")));
+        let mut open = |name, max_bytes| {
+            open_log(&disk, directory, name, LogOptions { max_bytes, ..options.log }, &mut restored)
+        };
+        let letters = open(LogName::DeadLetters, options.max_dead_letter_bytes)?;
+        let timescale = open(LogName::Timescale, options.timescale.max_log_bytes)?;
+        let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes)?;
+
+        let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
+        let prepared = [watch::Sender::new(false), watch::Sender::new(false)];
+        let parts = Parts {
+            metrics,
+            definitions: &definitions,
+            drain: &drain,
+            halt: &halt,
+            prepared: &prepared,
+            window_bytes: options.window_bytes,
+        };
+        let keep = Some(Arc::clone(&letters.log));
+        let letters_lane = LaneOptions {
+            store: Arc::clone(&options.timescale.store),
+            writers: DEAD_LETTER_LANES,
+            ..options.timescale
+        };
+        let mut tasks = Vec::new();
+        let feeds = [
+            parts.start(LogName::Timescale, timescale, &options.timescale, keep.clone(), &mut tasks),
+            parts.start(LogName::ClickHouse, clickhouse, &options.clickhouse, keep, &mut tasks),
+            parts.start(LogName::DeadLetters, letters, &letters_lane, None, &mut tasks),
+        ];
+        Ok(Arc::new(Self {
+            feeds,
+            definitions,
+            compression: options.compression,
+            tasks: Mutex::new(tasks),
+            prepared,
+            drain,
+            halt,
+        }))
+    }
+}
+
+fn open_log(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    name: LogName,
+    options: LogOptions,
+    restored: &mut dyn FnMut(RestoredRequest),
+) -> Result<Opened, OpenError> {
+    let started = std::time::Instant::now();
+    let (log, recovery) = Log::open(Arc::clone(disk), &directory.join(name.name()), name.name(), options)?;
+    let resume = Resume::scan(log.reader(log.oldest()), log.oldest(), |position, appended_at, header| {
+        restored(RestoredRequest { log: name, position, appended_at, header });
+    })?;
+    tracing::info!(
+        log = name.name(), frames = recovery.last.next().0 - log.oldest().0, cuts_under_way = resume.cuts.len(),
+        elapsed = ?started.elapsed(), "log opened"
+    );
+    Ok(Opened { log, resume })
+}
+
+/// What all feeds share.
+struct Parts<'a> {
+    metrics: &'a Arc<Metrics>,
+    definitions: &'a Arc<Definitions>,
+    drain: &'a CancellationToken,
+    halt: &'a CancellationToken,
+    prepared: &'a [watch::Sender<bool>; 2],
+    window_bytes: usize,
+}
+
+impl Parts<'_> {
+    fn start(
+        &self,
+        name: LogName,
+        opened: Opened,
+        options: &LaneOptions,
+        dead_letters: Option<Arc<Log<Recent>>>,
+        tasks: &mut Vec<tokio::task::JoinHandle<()>>,
+    ) -> Arc<Feed> {
+        let Opened { log, mut resume } = opened;
+        let store = Arc::clone(&options.store);
+        let feed = Arc::new(Feed {
+            name,
+            log,
+            definitions: Arc::clone(self.definitions),
+            tables_prepared: self.prepared[store.kind() as usize].subscribe(),
+            store,
+            gather: Gather::new(options.limits),
+            frames: Frames::new(resume.from),
+            window_bytes: self.window_bytes,
+            metrics: Arc::clone(self.metrics),
+            dead_letters,
+            parked: Mutex::default(),
+            lanes: Mutex::new(std::mem::take(&mut resume.lanes)),
+            progress: OnceCell::new(),
+            next_cut: AtomicU64::new(resume.next_cut()),
+            drain: self.drain.clone(),
+            halt: self.halt.clone(),
+        });
+        let writers = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX);
+        let mut pending: Vec<Vec<_>> = (0..writers).map(|_| Vec::new()).collect();
+        for plan in std::mem::take(&mut resume.cuts).into_values() {
+            for source in &plan.sources {
+                feed.frames.add(source.position, usize::try_from(source.count).unwrap_or(usize::MAX));
+            }
+            feed.gather.hold(key_of(&plan));
+            pending[usize::try_from(plan.lane % writers).unwrap_or(0)].push(plan);
+        }
+        for (number, pending) in (0..writers).zip(pending) {
+            let lane = Lane { feed: Arc::clone(&feed), number };
+            tasks.push(tokio::spawn(lane.run(pending)));
+        }
+        tasks.push(tokio::spawn(Arc::clone(&feed).read(resume)));
+        feed
+    }
+}

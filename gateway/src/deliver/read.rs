@@ -1,0 +1,167 @@
+//! The reader of a feed: frames in order, out of memory or from the disk; their rows into the gathering.
+//!
+//! Frames that were there before a restart may be settled in part: [`Resume`] knows what is left of them.
+
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+
+use super::Recent;
+use super::cut::parts_of;
+use super::feed::{Feed, Stopped, bytes_of, rows_of};
+use super::gather::{GatherKey, Piece};
+use super::resume::Resume;
+use crate::wal::entry::{Entry, RequestEntry};
+use crate::wal::{Definitions, LogError, LogReader, Position};
+
+/// Bytes of frames that are read from the disk in one go.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// What one go on the disk brought.
+struct Chunk {
+    reader: LogReader,
+    /// A frame that cannot be decoded is none.
+    frames: Vec<(Position, Option<RequestEntry>)>,
+    /// Where to go on.
+    next: Position,
+}
+
+impl Feed {
+    /// Hands out the rows of all frames from where `resume` says, until the feed ends.
+    pub(super) async fn read(self: Arc<Self>, resume: Resume) {
+        match self.read_on(resume).await {
+            Ok(()) | Err(Stopped) => {
+                tracing::debug!(log = self.name.name(), "what is not handed out stays in the log")
+            }
+        }
+    }
+
+    async fn read_on(&self, mut resume: Resume) -> Result<(), Stopped> {
+        let mut synced = self.log.watch_synced();
+        let mut next = resume.from;
+        // Kept while the disk is read: a new reader looks for its place.
+        let mut reader = None;
+        loop {
+            self.has_room().await?;
+            if let Some(recent) = self.log.recent(next) {
+                match &*recent {
+                    Recent::Rows(frame) => self.hand_out(next, frame, &mut resume),
+                    Recent::Note => self.frames.skip_to(next.next()),
+                }
+                next = next.next();
+                continue;
+            }
+            if next <= *synced.borrow_and_update() {
+                next = self.read_chunk(next, &mut reader, &mut resume).await?;
+                continue;
+            }
+            tokio::select! {
+                changed = synced.changed() => changed.map_err(|_| Stopped)?,
+                () = self.draining() => return Err(Stopped),
+            }
+        }
+    }
+
+    /// Waits until more rows may be handed out.
+    async fn has_room(&self) -> Result<(), Stopped> {
+        tokio::select! {
+            () = self.frames.completed_until(|bytes| bytes < self.window_bytes) => Ok(()),
+            () = self.draining() => Err(Stopped),
+        }
+    }
+
+    /// Reads some frames from the disk. Returns where to go on.
+    async fn read_chunk(
+        &self,
+        from: Position,
+        kept: &mut Option<LogReader>,
+        resume: &mut Resume,
+    ) -> Result<Position, Stopped> {
+        let reader = kept.take().filter(|reader| reader.position() == from);
+        let reader = reader.unwrap_or_else(|| self.log.reader(from));
+        let definitions = Arc::clone(&self.definitions);
+        let read = tokio::task::spawn_blocking(move || read_frames(reader, from, &definitions));
+        match flatten(read.await) {
+            Ok(chunk) => {
+                let mut at = from;
+                for (position, frame) in &chunk.frames {
+                    if *position > at {
+                        self.frames.skip_to(*position);
+                    }
+                    match frame {
+                        Some(frame) => self.hand_out(*position, frame, resume),
+                        // It stands for a row that is never settled: the frame stays in the log.
+                        None => self.frames.hand_out(*position, 1, 0),
+                    }
+                    at = position.next();
+                }
+                if chunk.next > at {
+                    self.frames.skip_to(chunk.next);
+                }
+                *kept = Some(chunk.reader);
+                Ok(chunk.next)
+            }
+            Err(error) => {
+                tracing::error!(log = self.name.name(), %error, "the log cannot be read, will try again");
+                self.pause(std::time::Duration::from_secs(1)).await?;
+                Ok(from)
+            }
+        }
+    }
+
+    /// Gives the rows of a frame to the gathering, without those that a cut holds already.
+    fn hand_out(&self, position: Position, frame: &RequestEntry, resume: &mut Resume) {
+        if resume.is_settled(position) {
+            self.frames.skip_to(position.next());
+            return;
+        }
+        let held = resume.take_held(position);
+        let mut pieces: Vec<(GatherKey, Piece)> = Vec::with_capacity(frame.batches.len());
+        for batch in 0..u16::try_from(frame.batches.len()).unwrap_or(u16::MAX) {
+            match parts_of(frame, position, batch) {
+                Ok(parts) => pieces.extend(parts.flat_map(|(key, piece)| {
+                    let left = held.left_of(&key, piece);
+                    left.into_iter().map(move |piece| (key.clone(), piece)).collect::<Vec<_>>()
+                })),
+                Err(error) => {
+                    tracing::error!(%position, %error, "rows of a frame cannot be read: they stay in the log")
+                }
+            }
+        }
+        let rows = pieces.iter().map(|(_, piece)| piece.batch.len()).sum();
+        let bytes = if rows == rows_of(frame) {
+            bytes_of(frame)
+        } else {
+            pieces.iter().map(|(_, piece)| piece.batch.memory_bytes()).sum()
+        };
+        self.frames.hand_out(position, rows, bytes);
+        for (key, piece) in pieces {
+            self.gather.push(key, piece);
+        }
+    }
+}
+
+fn read_frames(mut reader: LogReader, from: Position, definitions: &Definitions) -> Result<Chunk, LogError> {
+    let (mut frames, mut bytes, mut next) = (Vec::new(), 0, from);
+    while bytes < CHUNK_BYTES {
+        let Some(frame) = reader.next()? else { break };
+        next = frame.position.next();
+        if frame.kind != Entry::REQUEST {
+            continue;
+        }
+        bytes += frame.body.len();
+        match Entry::decode(frame.kind, &frame.body, definitions) {
+            Ok(Entry::Request(request)) => frames.push((frame.position, Some(request))),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log");
+                frames.push((frame.position, None));
+            }
+        }
+    }
+    Ok(Chunk { reader, frames, next })
+}
+
+fn flatten(read: Result<Result<Chunk, LogError>, JoinError>) -> Result<Chunk, String> {
+    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}

@@ -1,0 +1,141 @@
+//! A database that came back older than it was (a failover to a replica that lagged, a restored backup) is fed again: the
+//! lane's cuts since then are read from the retained tail of the log and written in their order.
+//!
+//! Guaranteed: rows that the database still has are not written again, and rows that the log no longer has are reported
+//! by the range of cuts that they were in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::cut::PendingCut;
+use super::feed::{Feed, Stopped};
+use super::lane::Lane;
+use crate::wal::entry::{CutPlan, Entry, RequestEntry};
+use crate::wal::{Definitions, LogError, LogReader, Position};
+
+impl Lane {
+    /// What the store had of this lane after the cut `at`, to be written again.
+    pub(super) async fn refeed(&self, lane: u32, at: u64) -> Result<Vec<CutPlan>, Stopped> {
+        let feed = &self.feed;
+        let last = feed.previous(lane);
+        tracing::error!(
+            log = feed.name.name(),
+            lane,
+            at,
+            last,
+            "the store is older than what was committed to it: feeding it again from the log"
+        );
+        feed.metrics.regressed(feed.name);
+        let plans = feed.plans(lane, at, last).await?;
+        let first_previous = plans.first().map_or(last, |plan| plan.previous);
+        if first_previous > at {
+            tracing::error!(
+                log = feed.name.name(),
+                lane,
+                after = at,
+                until = first_previous,
+                "rows are lost to the store: the log no longer has the cuts in this range (wal.retain_seconds, wal.retain_bytes)"
+            );
+            feed.metrics.gap(feed.name);
+        }
+        // From here on the store is not older than what is known of it.
+        feed.set_previous(lane, at);
+        Ok(plans)
+    }
+}
+
+impl Feed {
+    /// The plans of a lane's cuts in a range of numbers, in order, as far as the log still has them.
+    async fn plans(&self, lane: u32, after: u64, until: u64) -> Result<Vec<CutPlan>, Stopped> {
+        self.read_blocking("its cuts", move |feed| {
+            let mut plans = BTreeMap::new();
+            let mut reader = feed.log.reader(feed.log.oldest());
+            while let Some(frame) = reader.next()? {
+                if frame.kind != Entry::CUTS {
+                    continue;
+                }
+                let Ok(Entry::Cuts(cuts)) = Entry::decode(frame.kind, &frame.body, &feed.definitions) else {
+                    continue;
+                };
+                for retired in &cuts.retired {
+                    plans.remove(retired);
+                }
+                let of_lane =
+                    |plan: &CutPlan| plan.lane == lane && plan.number > after && plan.number <= until;
+                plans.extend(cuts.created.into_iter().filter(of_lane).map(|plan| (plan.number, plan)));
+            }
+            Ok(plans.into_values().collect())
+        })
+        .await
+    }
+
+    /// The cut of a plan, its rows read from the log. None when the log has none of them any more.
+    pub(super) async fn load(&self, plan: &CutPlan) -> Result<Option<PendingCut>, Stopped> {
+        let plan = plan.clone();
+        self.read_blocking("the rows of a cut", move |feed| {
+            let frames = frames_of(&plan, |position| feed.log.reader(position), &feed.definitions)?;
+            Ok(PendingCut::from_plan(&plan, &frames))
+        })
+        .await
+    }
+
+    /// Reads the log on a thread of its own, as often as it takes.
+    async fn read_blocking<T: Send + 'static>(
+        &self,
+        what: &str,
+        read: impl Fn(&Sources) -> Result<T, LogError> + Clone + Send + 'static,
+    ) -> Result<T, Stopped> {
+        loop {
+            let sources = Sources { log: Arc::clone(&self.log), definitions: Arc::clone(&self.definitions) };
+            let read = read.clone();
+            let done = tokio::task::spawn_blocking(move || read(&sources)).await;
+            match done {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(error)) => {
+                    tracing::error!(log = self.name.name(), %error, "{what} cannot be read, will try again")
+                }
+                Err(error) => {
+                    tracing::error!(log = self.name.name(), %error, "{what} cannot be read, will try again")
+                }
+            }
+            self.pause(super::feed::NOTE_AGAIN).await?;
+        }
+    }
+}
+
+/// What a thread reads from.
+struct Sources {
+    log: Arc<crate::wal::Log<super::Recent>>,
+    definitions: Arc<Definitions>,
+}
+
+/// The frames that a plan names, as far as they can be read.
+fn frames_of(
+    plan: &CutPlan,
+    open: impl Fn(Position) -> LogReader,
+    definitions: &Definitions,
+) -> Result<HashMap<Position, Arc<RequestEntry>>, LogError> {
+    let mut frames = HashMap::new();
+    let mut positions: Vec<Position> = plan.sources.iter().map(|source| source.position).collect();
+    positions.sort_unstable();
+    positions.dedup();
+    let Some(&first) = positions.first() else { return Ok(frames) };
+    let mut reader = open(first);
+    for position in positions {
+        // They are close together; a reader that went on is as good as a new one.
+        while let Some(frame) = reader.next()? {
+            if frame.position < position {
+                continue;
+            }
+            if frame.position == position
+                && let Ok(Entry::Request(request)) = Entry::decode(frame.kind, &frame.body, definitions)
+            {
+                frames.insert(position, Arc::new(request));
+            } else if frame.position > position {
+                reader = open(frame.position);
+            }
+            break;
+        }
+    }
+    Ok(frames)
+}

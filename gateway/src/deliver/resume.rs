@@ -1,0 +1,177 @@
+//! Where a feed stood when the gateway ended: a whole log in, the cuts that were under way and the rows that no cut holds
+//! out.
+//!
+//! The log tells it all: data frames, then the plans of the cuts that hold their rows, then notes that cuts are done. A
+//! note may be missing: its cut is sent again, and the store says that it has it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::gather::{GatherKey, Piece};
+use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader};
+use crate::wal::{LogError, LogReader, Position};
+
+/// More cuts than one note creates.
+const CUTS_PER_FRAME: u64 = 65_536;
+
+/// What is left to do of a log.
+#[derive(Debug, Default)]
+pub(super) struct Resume {
+    /// Where to begin to read.
+    pub(super) from: Position,
+    /// The last frame that was there.
+    until: Position,
+    /// Frames up to `until` that have rows which are not settled: how many.
+    open: BTreeMap<Position, u64>,
+    /// Rows of such frames that a cut holds, done or under way.
+    held: HashMap<Position, Held>,
+    /// Cuts under way, by number.
+    pub(super) cuts: BTreeMap<u64, CutPlan>,
+    /// The last done cut of each lane.
+    pub(super) lanes: HashMap<u32, u64>,
+    /// The highest number that a cut has.
+    last_cut: u64,
+}
+
+/// Rows of one frame that cuts hold, by batch, table and partition.
+#[derive(Debug, Default)]
+pub(super) struct Held(Vec<HeldRows>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct HeldRows {
+    cut: u64,
+    batch: u16,
+    day: Option<i64>,
+    rows: Range<u32>,
+}
+
+impl Resume {
+    /// Reads the whole log. Blocks on the disk. `each` sees every request that is still there, oldest first.
+    pub(super) fn scan(
+        mut reader: LogReader,
+        oldest: Position,
+        mut each: impl FnMut(Position, SystemTime, RequestHeader),
+    ) -> Result<Self, LogError> {
+        let mut resume = Self { from: oldest, ..Self::default() };
+        while let Some(frame) = reader.next()? {
+            resume.until = frame.position;
+            match Entry::decode_header(frame.kind, &frame.body) {
+                Ok(header) => {
+                    let at = UNIX_EPOCH + Duration::from_nanos(frame.appended_at);
+                    resume.apply(frame.position, header, &mut |header| each(frame.position, at, header));
+                }
+                Err(error) => {
+                    tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log");
+                }
+            }
+        }
+        resume.from = resume.open.first_key_value().map_or(resume.until.next(), |(position, _)| *position);
+        Ok(resume)
+    }
+
+    fn apply(&mut self, position: Position, header: EntryHeader, each: &mut dyn FnMut(RequestHeader)) {
+        match header {
+            EntryHeader::Request(request) => {
+                if request.rows > 0 {
+                    self.open.insert(position, request.rows);
+                }
+                each(request);
+            }
+            EntryHeader::Cuts(cuts) => self.cuts(cuts),
+            EntryHeader::Done(done) => self.done(&done),
+        }
+    }
+
+    fn cuts(&mut self, CutsEntry { retired, created }: CutsEntry) {
+        for number in retired {
+            if let Some(plan) = self.cuts.remove(&number) {
+                self.last_cut = self.last_cut.max(number);
+                for source in &plan.sources {
+                    if let Some(held) = self.held.get_mut(&source.position) {
+                        held.0.retain(|rows| rows.cut != number);
+                    }
+                }
+            }
+        }
+        for plan in created {
+            self.last_cut = self.last_cut.max(plan.number);
+            for source in plan.sources.iter().filter(|source| self.open.contains_key(&source.position)) {
+                let rows = source.start..source.start.saturating_add(source.count);
+                let held = HeldRows { cut: plan.number, batch: source.batch, day: plan.day, rows };
+                self.held.entry(source.position).or_default().0.push(held);
+            }
+            self.cuts.insert(plan.number, plan);
+        }
+    }
+
+    fn done(&mut self, done: &DoneEntry) {
+        for number in &done.cuts {
+            let Some(plan) = self.cuts.remove(number) else { continue };
+            let last = self.lanes.entry(plan.lane).or_default();
+            *last = (*last).max(plan.number);
+            for source in &plan.sources {
+                let Some(rows) = self.open.get_mut(&source.position) else { continue };
+                *rows = rows.saturating_sub(u64::from(source.count));
+                if *rows == 0 {
+                    self.open.remove(&source.position);
+                    self.held.remove(&source.position);
+                }
+            }
+        }
+        // What is before the low-water mark was settled, by notes that may have left the log already.
+        let still_open = self.open.split_off(&done.low_water);
+        for position in std::mem::replace(&mut self.open, still_open).into_keys() {
+            self.held.remove(&position);
+        }
+    }
+
+    /// The number of the next cut: higher than any that was ever given out, though the notes of the last ones may have left
+    /// the log. A store takes a number that it has seen for written, and rows under it would be lost. Positions never
+    /// come twice and each note of cuts takes one, so that they give the numbers a floor.
+    pub(super) fn next_cut(&self) -> u64 {
+        (self.last_cut + 1).max(self.until.next().0.saturating_mul(CUTS_PER_FRAME))
+    }
+
+    /// Whether nothing is left of a frame that was there before the restart.
+    pub(super) fn is_settled(&self, position: Position) -> bool {
+        position <= self.until && !self.open.contains_key(&position)
+    }
+
+    /// The rows of a frame that cuts hold.
+    pub(super) fn take_held(&mut self, position: Position) -> Held {
+        self.held.remove(&position).unwrap_or_default()
+    }
+}
+
+impl Held {
+    /// What no cut holds of a piece.
+    pub(super) fn left_of(&self, key: &GatherKey, piece: Piece) -> Vec<Piece> {
+        let mut held: Vec<&Range<u32>> = self
+            .0
+            .iter()
+            .filter(|rows| rows.batch == piece.index && rows.day == key.day)
+            .map(|rows| &rows.rows)
+            .collect();
+        if held.is_empty() {
+            return vec![piece];
+        }
+        held.sort_by_key(|rows| rows.start);
+        let end = piece.start.saturating_add(u32::try_from(piece.batch.len()).unwrap_or(u32::MAX));
+        let mut left = Vec::new();
+        let mut at = piece.start;
+        for rows in held.into_iter().chain(std::iter::once(&(end..end))) {
+            let until = rows.start.min(end);
+            if until > at {
+                let (offset, count) = (index(at - piece.start), index(until - at));
+                left.push(Piece { start: at, batch: piece.batch.slice(offset, count), ..piece.clone() });
+            }
+            at = at.max(rows.end);
+        }
+        left
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,137 @@
+//! The tables as the registry knew them last, in a file beside the logs: a gateway that starts while Postgres is down
+//! knows the tables of its callers all the same.
+//!
+//! The file is one JSON document, `{"tables":[{"tenant":..,"version":..,"spec":..},..]}`, replaced as a whole.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::{Snapshot, TableDef, TableSpec, Tenant};
+
+/// The file's name.
+const NAME: &str = "registry.json";
+
+/// Where the tables are saved. One per gateway.
+#[derive(Debug)]
+pub struct SavedTables {
+    path: PathBuf,
+    /// What the file holds.
+    content: Mutex<Vec<u8>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    tables: Vec<Row>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    tenant: Tenant,
+    version: u32,
+    spec: TableSpec,
+}
+
+impl SavedTables {
+    /// The tables saved in a directory, which exists; none when the file is missing. A file that cannot be read is
+    /// reported and counts as missing: the registry in Postgres is the truth.
+    pub fn open(directory: &Path) -> (Self, Vec<TableDef>) {
+        let path = directory.join(NAME);
+        let content = match std::fs::read(&path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "the saved tables cannot be read");
+                Vec::new()
+            }
+        };
+        let tables = if content.is_empty() { Vec::new() } else { read(&path, &content) };
+        (Self { path, content: Mutex::new(content) }, tables)
+    }
+
+    /// Saves a snapshot, if it is another one than the file holds. Blocks on the disk. What cannot be saved is reported:
+    /// it matters only when the next start finds Postgres down.
+    pub(super) fn save(&self, snapshot: &Snapshot) {
+        let mut tables: Vec<Row> = snapshot
+            .all()
+            .map(|table| Row {
+                tenant: table.tenant.clone(),
+                version: table.version,
+                spec: table.spec.clone(),
+            })
+            .collect();
+        tables.sort_by(|a, b| (&a.tenant, &a.spec.table_name).cmp(&(&b.tenant, &b.spec.table_name)));
+        let content = match serde_json::to_vec_pretty(&Document { tables }) {
+            Ok(content) => content,
+            Err(error) => return tracing::error!(%error, "the tables cannot be written as JSON"),
+        };
+        let mut saved = self.content.lock();
+        if *saved == content {
+            return;
+        }
+        match self.replace(&content) {
+            Ok(()) => *saved = content,
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the tables cannot be saved"),
+        }
+    }
+
+    /// The file is the old one or the new one, whatever happens in between.
+    fn replace(&self, content: &[u8]) -> io::Result<()> {
+        let temporary = self.path.with_extension("tmp");
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        std::fs::rename(&temporary, &self.path)?;
+        match self.path.parent() {
+            Some(directory) => std::fs::File::open(directory)?.sync_data(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path, content: &[u8]) -> Vec<TableDef> {
+    let document: Document = match serde_json::from_slice(content) {
+        Ok(document) => document,
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "the saved tables cannot be read");
+            return Vec::new();
+        }
+    };
+    let mut tables = Vec::with_capacity(document.tables.len());
+    for Row { tenant, version, spec } in document.tables {
+        let name = spec.table_name.to_string();
+        match TableDef::from_spec(tenant, spec, version) {
+            Ok(table) => tables.push(table),
+            Err(error) => {
+                tracing::error!(path = %path.display(), table = %name, %error, "a saved table is none")
+            }
+        }
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::builtin;
+
+    #[test]
+    fn what_was_saved_is_there_after_a_restart_and_damage_counts_as_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (saved, tables) = SavedTables::open(directory.path());
+        assert!(tables.is_empty());
+        let all = builtin::tables(&Tenant::default()).unwrap();
+        saved.save(&Snapshot::new(all.clone()));
+
+        let (_, mut tables) = SavedTables::open(directory.path());
+        tables.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut expected = all;
+        expected.sort_by(|a, b| a.name().cmp(b.name()));
+        assert_eq!(tables, expected);
+
+        std::fs::write(directory.path().join(NAME), "{").unwrap();
+        assert!(SavedTables::open(directory.path()).1.is_empty());
+    }
+}

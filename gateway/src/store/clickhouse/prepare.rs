@@ -1,0 +1,198 @@
+//! Makes a table in ClickHouse fit its definition: looks at the catalogue, creates or adds what is missing, refuses what
+//! delivery cannot rely on.
+
+use std::collections::HashMap;
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::error::schema_error;
+use super::{ClickHouse, ddl};
+use crate::registry::TableDef;
+use crate::store::StoreError;
+
+/// Functions that make partitions of a day or more: the rows of one cut are of one day, and must be one part.
+const COARSE: [&str; 8] = [
+    "toDate32",
+    "toDate",
+    "toYYYYMMDD",
+    "toYYYYMM",
+    "toStartOfDay",
+    "toStartOfMonth",
+    "toStartOfYear",
+    "toYear",
+];
+
+/// What the catalogue says of an existing table.
+#[derive(Debug, Row, Deserialize)]
+struct Existing {
+    engine_full: String,
+    partition_key: String,
+}
+
+#[derive(Row, Deserialize)]
+struct Column {
+    name: String,
+    kind: String,
+}
+
+/// Creates the table or adds what it lacks.
+pub(super) async fn prepare(store: &ClickHouse, table: &TableDef) -> Result<(), StoreError> {
+    let columns = existing_columns(store, table).await?;
+    if columns.is_empty() {
+        return store.execute(&ddl::create(table)).await;
+    }
+    for column in ddl::columns(table) {
+        match columns.get(&column.name) {
+            None => store.execute(&ddl::add_column(table, &column)).await?,
+            Some(kind) if *kind == column.kind => {}
+            Some(kind) => {
+                return Err(schema_error(format!(
+                    "column {:?} of table {:?} is {kind} instead of {}: rename one of them",
+                    column.name,
+                    table.name(),
+                    column.kind
+                )));
+            }
+        }
+    }
+    let query = store
+        .outside
+        .0
+        .query("SELECT engine_full, partition_key FROM system.tables WHERE database = ? AND name = ?")
+        .bind(store.database.as_str())
+        .bind(table.name().as_str());
+    let existing: Existing = store.in_time(query.fetch_one()).await?;
+    existing.check(table)?;
+    store.execute(&ddl::add_cut_index(table)).await?;
+    // Without the deduplication window a token means nothing.
+    match ddl::add_settings(table, &existing.engine_full) {
+        Some(statement) => store.execute(&statement).await,
+        None => Ok(()),
+    }
+}
+
+/// Names and types of the table's columns; empty when there is no such table.
+async fn existing_columns(
+    store: &ClickHouse,
+    table: &TableDef,
+) -> Result<HashMap<String, String>, StoreError> {
+    let query = store
+        .outside
+        .0
+        .query("SELECT name, type AS kind FROM system.columns WHERE database = ? AND table = ?")
+        .bind(store.database.as_str())
+        .bind(table.name().as_str());
+    let rows = store.in_time(query.fetch_all::<Column>()).await?;
+    Ok(rows.into_iter().map(|row| (row.name, row.kind)).collect())
+}
+
+impl Existing {
+    /// Whether a cut can be stored in it exactly once.
+    fn check(&self, table: &TableDef) -> Result<(), StoreError> {
+        let name = table.name();
+        let engine = self.engine_full.split([' ', '(']).next().unwrap_or_default();
+        if !engine.ends_with("MergeTree") {
+            return Err(schema_error(format!(
+                "table \"{name}\" is of engine {engine}, whose INSERTs cannot be made exactly once: register a table of \
+                 another name and read both through a view"
+            )));
+        }
+        if self.has_no_window(engine) {
+            return Err(schema_error(format!(
+                "table \"{name}\" has a deduplication window of 0, with which a retry doubles rows: ALTER TABLE `{name}` \
+                 MODIFY SETTING {} = 10000",
+                window_of(engine)
+            )));
+        }
+        if !self.is_coarse(table) {
+            return Err(schema_error(format!(
+                "table \"{name}\" is partitioned by {}, so that one INSERT may be several parts: partition it by day or \
+                 more, as `tidewell schema` shows, and copy its rows",
+                self.partition_key
+            )));
+        }
+        Ok(())
+    }
+
+    fn has_no_window(&self, engine: &str) -> bool {
+        let window = format!("{} = 0", window_of(engine));
+        self.engine_full.split(", ").any(|setting| setting.ends_with(&window))
+    }
+
+    fn is_coarse(&self, table: &TableDef) -> bool {
+        let time = table.time_column().and_then(|at| table.columns().get(at)).map(|column| &column.name);
+        let by_time = || {
+            let (function, argument) = self.partition_key.trim_end_matches(')').split_once('(')?;
+            Some(COARSE.contains(&function) && !table.is_keyed() && argument == time?.as_str())
+        };
+        matches!(self.partition_key.as_str(), "" | "tuple()") || by_time().unwrap_or(false)
+    }
+}
+
+fn window_of(engine: &str) -> &'static str {
+    if engine.starts_with("Replicated") || engine.starts_with("Shared") {
+        "replicated_deduplication_window"
+    } else {
+        "non_replicated_deduplication_window"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Tenant;
+
+    fn check(engine: &str, partition_key: &str) -> Result<(), StoreError> {
+        let spec = serde_json::json!({
+            "table_name": "t", "store": "clickhouse", "columns": [{"name": "time", "type": "timestamp"}],
+        });
+        let table = TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1).unwrap();
+        let existing = Existing { engine_full: engine.to_owned(), partition_key: partition_key.to_owned() };
+        existing.check(&table)
+    }
+
+    #[test]
+    fn a_table_of_an_administrator_is_taken_when_a_cut_stays_one_part() {
+        let replicated =
+            "ReplicatedMergeTree('/t', '{replica}') ORDER BY time SETTINGS index_granularity = 8192";
+        for (engine, partition_key) in [
+            ("MergeTree ORDER BY time", ""),
+            (
+                "MergeTree PARTITION BY toDate32(time) ORDER BY time SETTINGS ttl_only_drop_parts = 0",
+                "toDate32(time)",
+            ),
+            ("SharedMergeTree ORDER BY time", "toYYYYMM(time)"),
+            (replicated, "toDate(time)"),
+            ("MergeTree ORDER BY time SETTINGS replicated_deduplication_window = 0", ""),
+        ] {
+            check(engine, partition_key).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_could_lose_or_double_rows_is_refused_with_the_way_out() {
+        for (engine, partition_key, word) in [
+            ("Distributed('c', 'd', 't')", "", "view"),
+            ("Log", "", "engine Log"),
+            ("MergeTree ORDER BY time", "toStartOfHour(time)", "several parts"),
+            ("MergeTree ORDER BY time", "app", "several parts"),
+            ("MergeTree ORDER BY time", "toDate32(other)", "several parts"),
+            ("MergeTree ORDER BY time", "(toDate32(time), app)", "several parts"),
+            (
+                "MergeTree ORDER BY time SETTINGS non_replicated_deduplication_window = 0, a = 1",
+                "",
+                "MODIFY SETTING",
+            ),
+            (
+                "ReplicatedMergeTree ORDER BY time SETTINGS a = 1, replicated_deduplication_window = 0",
+                "",
+                "MODIFY",
+            ),
+        ] {
+            let refused = check(engine, partition_key).unwrap_err();
+            assert!(matches!(refused, StoreError::Schema { .. }), "{refused}");
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A cut into its table: asks the server what [`protocol`](super::protocol) wants to know until it knows how it ended.
+
+use bytes::Bytes;
+use clickhouse::Client;
+
+use super::error::{STORE, code, data_error, from_clickhouse, schema_error};
+use super::protocol::{Answer, Event, Next, Outcome, Question, Rows, State};
+use super::server::Server;
+use super::{ClickHouse, arrow_stream};
+use crate::fault_point::{self, Point, Step};
+use crate::registry::{PROVENANCE_COLUMNS, TableBatch};
+use crate::store::{Cut, StoreError};
+
+/// The body goes out in pieces of this size, each compressed for itself.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// `UNKNOWN_SETTING`: the server is not the one that was asked what it knows.
+const UNKNOWN_SETTING: u32 = 115;
+
+/// What names the cut in the server, whatever its epoch.
+fn name(cut: &Cut) -> String {
+    format!("{:016x}-{}-", cut.log, cut.number)
+}
+
+/// The deduplication token of the cut's INSERT.
+pub(super) fn token(cut: &Cut) -> String {
+    format!("{}{}", name(cut), cut.epoch)
+}
+
+/// Stores the cut exactly once, or says how far it got.
+pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
+    // What `make faults` shows to lose rows: a second success counts as much as a first one.
+    let trusting = fault_point::is_left_out(Step::CountAfterSecondSuccess);
+    let mut state = State::begin(cut.fresh || trusting);
+    let mut counted = 0;
+    // The last error: what the caller is told when it is to try again.
+    let mut told = None;
+    let outcome = loop {
+        let event = match state.question() {
+            Question::Insert => insert(store, cut, server).await.map(|()| Event::Answered(Answer::Stored)),
+            Question::Count => count(store, cut, server).await.map(|rows| {
+                counted = rows;
+                Event::Rows(visible(cut, rows))
+            }),
+            Question::Running => running(store, cut).await.map(Event::Running),
+        };
+        let event = event.unwrap_or_else(|error| {
+            let refused = state.question() == Question::Insert && matches!(error, StoreError::Data { .. });
+            told = Some(error);
+            if refused { Event::Answered(Answer::Refused) } else { Event::Unknown }
+        });
+        match state.next(event) {
+            Next::Ask(next) => state = next,
+            Next::End(outcome) => break outcome,
+        }
+    };
+    let table = cut.batch.table().name();
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Retry | Outcome::Refused => {
+            Err(told.unwrap_or_else(|| schema_error("its answers to a cut make no sense")))
+        }
+        Outcome::StillRunning => Err(StoreError::Busy {
+            store: STORE,
+            reason: format!("an earlier attempt to insert cut {} into {table} is still running", cut.number),
+        }),
+        Outcome::Lost => Err(StoreError::Lost { store: STORE }),
+        // Not a reason to give the rows back: some of them are there.
+        Outcome::Torn => Err(StoreError::Busy {
+            store: STORE,
+            reason: format!(
+                "{counted} of the {} rows of cut {} are in {table}: somebody deleted the others, or the table is partitioned \
+             by less than a day, so that one INSERT is several parts; delete the rows WHERE tidewell_log = {} AND \
+             tidewell_cut = {}, and they will be written again",
+                cut.batch.len(),
+                cut.number,
+                cut.log,
+                cut.number
+            ),
+        }),
+    }
+}
+
+/// What a count says of the cut. Of the rows of a table with a key, merges leave the last one of each key; they may
+/// leave none only after another writer has replaced them all, and then writing them again is what a retry of the
+/// sender would do as well.
+fn visible(cut: &Cut, rows: u64) -> Rows {
+    let all = u64::try_from(cut.batch.len()).unwrap_or(u64::MAX);
+    match rows {
+        0 => Rows::None,
+        _ if cut.batch.table().is_keyed() => Rows::All,
+        rows if rows < all => Rows::Some,
+        rows => {
+            if rows > all {
+                tracing::error!(
+                    table = %cut.batch.table().name(), log = cut.log, cut = cut.number, rows, expected = all,
+                    "rows of a cut are there more than once"
+                );
+            }
+            Rows::All
+        }
+    }
+}
+
+async fn insert(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
+    let inserted = send(store, cut, server).await;
+    if let Err(error) = &inserted {
+        let may_be_another = matches!(error, StoreError::Unavailable { .. })
+            || code(&error.to_string()) == Some(UNKNOWN_SETTING);
+        if may_be_another {
+            store.forget_server();
+        }
+    }
+    inserted
+}
+
+async fn send(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
+    let table = cut.batch.table();
+    let body = arrow_stream::to_stream(cut)
+        .map_err(|error| data_error(format!("the rows of {}: {error}", table.name())))?;
+    let statement = format!(
+        "INSERT INTO `{}` ({}) FORMAT ArrowStream",
+        table.name(),
+        arrow_stream::insert_columns(table)
+    );
+    send_arrow(store, &store.client.0, statement, body, &token(cut), server).await
+}
+
+/// Sends one INSERT with every pinned setting, and waits until it is committed.
+pub(super) async fn send_arrow(
+    store: &ClickHouse,
+    client: &Client,
+    statement: String,
+    body: Vec<u8>,
+    token: &str,
+    server: &Server,
+) -> Result<(), StoreError> {
+    let mut insert = client
+        .insert_formatted_with(statement)
+        .with_setting("insert_deduplication_token", token)
+        // Shows in system.processes, where a running attempt is looked for.
+        .with_setting("log_comment", token)
+        .with_timeouts(Some(store.timeout), Some(store.timeout));
+    for (name, value) in &server.settings {
+        insert = insert.with_setting(*name, *value);
+    }
+    let mut body = Bytes::from(body);
+    while !body.is_empty() {
+        let piece = body.split_to(body.len().min(PIECE_BYTES));
+        let sent = if store.compressed {
+            let piece =
+                clickhouse::insert_formatted::CompressedData::new(&piece, clickhouse::Compression::Lz4);
+            match piece {
+                Ok(piece) => insert.send_compressed(piece).await,
+                Err(error) => Err(error),
+            }
+        } else {
+            insert.send(piece).await
+        };
+        sent.map_err(|error| from_clickhouse(&error))?;
+        fault_point::reached(Point::ClickHouseInBody);
+    }
+    let inserted = insert.end().await.map_err(|error| from_clickhouse(&error));
+    fault_point::reached(Point::ClickHouseAfterInsert);
+    inserted
+}
+
+/// The rows of the cut that are committed.
+async fn count(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<u64, StoreError> {
+    let [log, number] = PROVENANCE_COLUMNS;
+    let table = cut.batch.table().name();
+    let mut sql =
+        format!("SELECT count() FROM `{table}` WHERE `{log}` = {} AND `{number}` = {}", cut.log, cut.number);
+    if let Some((column, nanos)) = partition(&cut.batch) {
+        sql.push_str(&format!(
+            " AND toDate32(`{column}`) = toDate32(fromUnixTimestamp64Nano(toInt64({nanos}), 'UTC'))"
+        ));
+    }
+    let mut query = store.client.0.query(&sql);
+    for (name, value) in &server.count_settings {
+        query = query.with_setting(*name, *value);
+    }
+    store.in_time(query.fetch_one::<u64>()).await
+}
+
+/// The column that partitions the table and a time within the cut's one partition; none for tables with a key, which
+/// have no partitions.
+fn partition(batch: &TableBatch) -> Option<(&str, i64)> {
+    use arrow::array::AsArray as _;
+    let table = batch.table();
+    if table.is_keyed() {
+        return None;
+    }
+    let at = table.time_column()?;
+    let times = batch.rows().column(at).as_primitive_opt::<arrow::datatypes::TimestampNanosecondType>()?;
+    Some((table.columns().get(at)?.name.as_str(), *times.values().first()?))
+}
+
+/// Whether an attempt to insert the cut, under any of its tokens, is running.
+async fn running(store: &ClickHouse, cut: &Cut) -> Result<bool, StoreError> {
+    let query = store
+        .outside
+        .0
+        .query("SELECT count() FROM system.processes WHERE startsWith(Settings['log_comment'], ?)")
+        .bind(name(cut));
+    Ok(store.in_time(query.fetch_one::<u64>()).await? > 0)
+}

@@ -1,0 +1,116 @@
+//! Frames from the disk, in order: a position in, frames out, up to what is durable at the moment.
+//!
+//! Guaranteed: only durable frames whose checksum holds; each position once and in order. Positions that cannot be read
+//! are quarantined and skipped. Released segments may go while a reader is behind them; it goes on with the oldest.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::directory::Directory;
+use super::disk::DiskFile;
+use super::scan::{Item, Scan};
+use super::segment;
+use super::{LogError, Position};
+
+/// A frame of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Its number.
+    pub position: Position,
+    /// What it is.
+    pub kind: u8,
+    /// When it was appended, nanoseconds since 1970 by this machine's clock.
+    pub appended_at: u64,
+    /// What was appended.
+    pub body: Bytes,
+}
+
+/// Reads a log from a position on. Blocks on the disk: not for async threads.
+#[derive(Debug)]
+pub struct LogReader {
+    directory: Arc<Directory>,
+    next: u64,
+    open: Option<Open>,
+}
+
+/// The segment that is read.
+#[derive(Debug)]
+struct Open {
+    first: u64,
+    file: Arc<dyn DiskFile>,
+    scan: Scan,
+}
+
+impl LogReader {
+    pub(super) fn new(directory: Arc<Directory>, from: Position) -> Self {
+        Self { directory, next: from.0.max(1), open: None }
+    }
+
+    /// The position from which the next frame is looked for.
+    pub fn position(&self) -> Position {
+        Position(self.next)
+    }
+
+    /// The next durable frame; none when everything durable has been read. After an error the same frame is tried again.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator that ends and goes on later would mislead"
+    )]
+    pub fn next(&mut self) -> Result<Option<Frame>, LogError> {
+        loop {
+            let Some((first, bounds, closed)) = self.directory.find(self.next) else { return Ok(None) };
+            self.next = self.next.max(first);
+            if self.next >= bounds.position && !closed {
+                return Ok(None);
+            }
+            let io_error = |source| {
+                let path = segment::path(&self.directory.path, Position(first));
+                LogError::io(self.directory.log(), &path, source)
+            };
+            let open = match self.open.take().filter(|open| open.first == first) {
+                Some(mut open) => {
+                    open.scan.extend(bounds);
+                    open
+                }
+                None => {
+                    let path = segment::path(&self.directory.path, Position(first));
+                    let file = self.directory.disk.open(&path, false).map_err(io_error)?;
+                    let scan = Scan::new(Arc::clone(&file), self.directory.identity.seed, first, bounds);
+                    Open { first, file, scan }
+                }
+            };
+            let open = self.open.insert(open);
+            let item = match open.scan.next() {
+                Ok(item) => item,
+                Err(source) => {
+                    let error = io_error(source);
+                    // What was read ahead may be a part only.
+                    self.open = None;
+                    return Err(error);
+                }
+            };
+            match item {
+                Some(Item::Frame(head, body)) => {
+                    if head.position < self.next {
+                        continue;
+                    }
+                    self.next = head.position + 1;
+                    return Ok(Some(Frame {
+                        position: Position(head.position),
+                        kind: head.kind,
+                        appended_at: head.appended_at,
+                        body,
+                    }));
+                }
+                Some(Item::Mark(_)) => {}
+                Some(Item::Damage(damage)) if damage.positions.is_empty() => {}
+                Some(Item::Damage(damage)) => {
+                    self.next = self.next.max(damage.positions.end);
+                    self.directory.quarantine(Position(first), damage, &*open.file);
+                }
+                None => self.next = self.next.max(bounds.position),
+            }
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The one thread that writes a log: groups of frames in, positions or errors to those who wait.
+//!
+//! While one `fdatasync` runs, the next group gathers in the queue, so that the disk decides how many frames share a
+//! sync. After a failed write or sync nothing more is written to that segment: what the kernel did with its pages is
+//! unknown, and a second `fdatasync` may report success for pages that it has dropped. A new segment begins at the first
+//! position that was not durable, which makes void whatever the old one still holds behind it.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::budget::{Segment, limit};
+use super::directory::{Directory, lock_path};
+use super::disk::{DiskFile, write_full};
+use super::frame::{ALIGNMENT, HEAD_BYTES, Head, MARK_KIND, body_crc};
+use super::queue::{Pending, Queue, Work};
+use super::recovery::now_nanos;
+use super::ring::Ring;
+use super::segment::{FRAMES_AT, Header};
+use super::{AppendError, Position};
+use crate::fault_point::{self, Point, Step};
+
+/// How long an idle writer waits before it looks after retention.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long progress notes wait for a sync of their own when no other frame brings one.
+const LAZY_SYNC: Duration = Duration::from_millis(200);
+/// How long a disk that failed is left alone before it is tried again.
+const RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_millis(100) };
+/// Zeros that fill a frame up.
+const PADDING: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+
+#[derive(Debug)]
+pub(super) struct Writer<T> {
+    directory: Arc<Directory>,
+    queue: Arc<Queue<T>>,
+    ring: Arc<Mutex<Ring<T>>>,
+    synced: watch::Sender<Position>,
+    lock: Arc<dyn DiskFile>,
+    /// The segment that is written; none after a failure.
+    active: Option<Active>,
+    /// The position of the next frame.
+    next: u64,
+    /// The first position that is not durable.
+    durable: u64,
+    /// Since when frames that nobody waits for have been waiting for a sync.
+    lazy_since: Option<Instant>,
+    /// When a new segment may be tried after a failure.
+    retry_at: Instant,
+    /// The last failure, for those who waited then.
+    reason: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Active {
+    file: Arc<dyn DiskFile>,
+    first: u64,
+    /// Bytes written, durable or not.
+    bytes: u64,
+}
+
+impl<T: Send + Sync + 'static> Writer<T> {
+    pub(super) fn new(
+        directory: Arc<Directory>,
+        queue: Arc<Queue<T>>,
+        ring: Arc<Mutex<Ring<T>>>,
+        synced: watch::Sender<Position>,
+        lock: Arc<dyn DiskFile>,
+        file: Arc<dyn DiskFile>,
+    ) -> Self {
+        let (first, bytes, next) = directory.with(|state| {
+            let first = state.segments.find(u64::MAX).map_or(1, |(segment, _)| segment.first);
+            (first, state.durable_bytes, state.durable_end)
+        });
+        let active = Some(Active { file, first, bytes });
+        Self {
+            directory,
+            queue,
+            ring,
+            synced,
+            lock,
+            active,
+            next,
+            durable: next,
+            lazy_since: None,
+            retry_at: Instant::now(),
+            reason: Arc::from("nothing was tried"),
+        }
+    }
+
+    /// Where it takes its frames from.
+    pub(super) fn queue(&self) -> Arc<Queue<T>> {
+        Arc::clone(&self.queue)
+    }
+
+    /// Writes until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.queue.take(self.patience()) {
+                Work::Group(group) => self.commit(group),
+                Work::Idle => self.idle(),
+                Work::Closed => break,
+            }
+        }
+        self.finish();
+    }
+
+    /// How long to wait for frames before looking after other things.
+    fn patience(&self) -> Duration {
+        if self.active.is_none() || !self.is_well() {
+            RETRY
+        } else if self.durable < self.next {
+            LAZY_SYNC
+        } else {
+            IDLE
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        self.directory.with(|state| state.health.unwritable.is_none())
+    }
+
+    /// Nobody waits: look after what is left over.
+    fn idle(&mut self) {
+        if self.active.is_none() {
+            self.heal();
+        }
+        if self.durable < self.next {
+            self.sync();
+        }
+        // Nobody may try again while the log says that it cannot be written: try in their place.
+        if !self.is_well() && self.mark() {
+            self.sync();
+        }
+        self.directory.retire();
+    }
+
+    /// The last sync of a log that is closed, and a mark that proves it.
+    fn finish(&mut self) {
+        if self.durable < self.next {
+            self.sync();
+        }
+        if self.mark() {
+            self.sync();
+        }
+    }
+
+    /// Writes a group of frames, syncs, and answers those who wait.
+    fn commit(&mut self, group: Vec<Pending<T>>) {
+        if self.active.is_none() && !self.heal() {
+            return self.fail(group);
+        }
+        let mut admitted = Vec::with_capacity(group.len());
+        let mut bytes = 0;
+        for mut frame in group {
+            match self.admit(&frame, bytes) {
+                Ok(()) => {
+                    bytes += frame.frame_bytes();
+                    admitted.push(frame);
+                }
+                Err(error) => frame.answer(Err(error)),
+            }
+        }
+        if admitted.is_empty() {
+            return;
+        }
+        let full = self.active.as_ref().is_some_and(|active| {
+            active.bytes > FRAMES_AT && active.bytes + bytes > self.directory.options.segment_bytes
+        });
+        if full && !self.roll() {
+            return self.fail(admitted);
+        }
+        if !self.write(&admitted) {
+            return self.fail(admitted);
+        }
+        let now = Instant::now();
+        let lazy_since = *self.lazy_since.get_or_insert(now);
+        if admitted.iter().all(|frame| frame.reply.is_none()) && now < lazy_since + LAZY_SYNC {
+            return;
+        }
+        self.keep_recent(&mut admitted);
+        if self.sync() {
+            self.acknowledge(admitted);
+        } else {
+            self.fail(admitted);
+        }
+    }
+
+    /// Whether there is room for a frame behind `before` bytes of its group.
+    fn admit(&mut self, frame: &Pending<T>, before: u64) -> Result<(), AppendError> {
+        let limit = limit(&self.directory.options, frame.kind);
+        let bytes = before + frame.frame_bytes();
+        if self.directory.make_room(bytes, limit) {
+            return Ok(());
+        }
+        // A segment that is released as a whole but for being the one that is written can go once it is not.
+        let done = self.directory.with(|state| state.segments.released() >= state.durable_end);
+        let used = self.active.as_ref().is_some_and(|active| active.bytes > FRAMES_AT);
+        let rolls = before == 0 && done && used && self.durable == self.next;
+        if rolls && self.roll() && self.directory.make_room(bytes, limit) {
+            return Ok(());
+        }
+        let used = self.directory.with(|state| {
+            state.health.refused += 1;
+            state.segments.used()
+        });
+        Err(AppendError::Full { log: self.directory.log().to_owned(), used, limit })
+    }
+
+    /// Writes frames behind what there is. False: it failed, and nothing of them counts.
+    fn write(&mut self, frames: &[Pending<T>]) -> bool {
+        let now = now_nanos();
+        let mut heads = Vec::with_capacity(frames.len());
+        for (position, frame) in (self.next..).zip(frames) {
+            let head = Head {
+                body_bytes: frame.body_bytes,
+                kind: frame.kind,
+                position,
+                appended_at: now,
+                synced: self.durable,
+                body_crc: frame.body_crc,
+            };
+            heads.push(head.encode(self.directory.identity.seed));
+        }
+        let mut pieces = Vec::with_capacity(frames.iter().map(|frame| frame.body.len() + 2).sum());
+        for (head, frame) in heads.iter().zip(frames) {
+            pieces.push(IoSlice::new(head));
+            pieces.extend(frame.body.iter().map(|piece| IoSlice::new(piece)));
+            let padding = frame.frame_bytes() - HEAD_BYTES as u64 - u64::from(frame.body_bytes);
+            let padding = usize::try_from(padding).unwrap_or_default();
+            pieces.push(IoSlice::new(PADDING.get(..padding).unwrap_or_default()));
+        }
+        let bytes = frames.iter().map(Pending::frame_bytes).sum::<u64>();
+        let Some((file, at)) = self.active.as_ref().map(|active| (Arc::clone(&active.file), active.bytes))
+        else {
+            return false;
+        };
+        // What was written in part before an error lies behind the end and is written over.
+        while let Err(error) = write_full(&*file, &mut pieces.clone(), at) {
+            if is_out_of_space(&error) && self.directory.evict_one() {
+                continue;
+            }
+            if is_out_of_space(&error) && file.truncate(at).is_ok() {
+                self.failed(&error.to_string());
+            } else {
+                self.seal(&error.to_string());
+            }
+            return false;
+        }
+        self.next += frames.len() as u64;
+        self.grow(bytes);
+        true
+    }
+
+    fn grow(&mut self, bytes: u64) {
+        if let Some(active) = &mut self.active {
+            active.bytes += bytes;
+            let total = active.bytes;
+            self.directory.with(|state| state.segments.grow(total));
+        }
+    }
+
+    /// Makes durable what was written, if it is still where it will be looked for, and tells the readers. False: it
+    /// failed, and the segment is sealed.
+    fn sync(&mut self) -> bool {
+        let Some(active) = &self.active else { return false };
+        let started = Instant::now();
+        fault_point::reached(Point::WalBeforeSync);
+        let synced = match fault_point::is_left_out(Step::Fsync) {
+            true => Ok(()),
+            false => active.file.sync(),
+        };
+        let synced = synced.and_then(|()| match active.file.is_in_place()? {
+            true => Ok(started.elapsed()),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the segment was removed, or its directory was moved",
+            )),
+        });
+        let took = match synced {
+            Ok(took) => took,
+            Err(error) => {
+                self.seal(&error.to_string());
+                return false;
+            }
+        };
+        fault_point::reached(Point::WalAfterSync);
+        self.durable = self.next;
+        self.lazy_since = None;
+        self.directory.with(|state| {
+            state.durable_end = self.durable;
+            state.durable_bytes = active.bytes;
+            state.health.last_sync = took;
+            state.health.syncs += 1;
+            state.health.unwritable = None;
+        });
+        self.synced.send_replace(Position(self.durable - 1));
+        true
+    }
+
+    /// Keeps the in-memory forms of the last frames. Before they are durable, so that a reader that is told of them
+    /// finds them.
+    fn keep_recent(&self, group: &mut [Pending<T>]) {
+        let first = self.next - group.len() as u64;
+        let mut ring = self.ring.lock();
+        for (position, frame) in (first..).zip(group) {
+            if let Some((recent, bytes)) = frame.recent.take() {
+                ring.insert(Position(position), recent, bytes);
+            }
+        }
+    }
+
+    /// Answers the frames of a group that has become durable. They are the last ones.
+    fn acknowledge(&mut self, mut group: Vec<Pending<T>>) {
+        let first = self.next - group.len() as u64;
+        for (position, frame) in (first..).zip(&mut group) {
+            frame.answer(Ok(Position(position)));
+        }
+        if self.queue.is_empty() {
+            self.mark();
+        }
+    }
+
+    /// Writes a mark, without a sync. It is not worth an error.
+    fn mark(&mut self) -> bool {
+        let Some(active) = self.active.as_ref().filter(|_| self.durable == self.next) else { return false };
+        let mark = Head {
+            body_bytes: 0,
+            kind: MARK_KIND,
+            position: self.next,
+            appended_at: now_nanos(),
+            synced: self.durable,
+            body_crc: body_crc([]),
+        };
+        let bytes = mark.encode(self.directory.identity.seed);
+        let written = write_full(&*active.file, &mut [IoSlice::new(&bytes)], active.bytes).is_ok();
+        if written {
+            self.grow(mark.frame_bytes());
+        }
+        written
+    }
+
+    /// Ends the active segment in good order and begins the next.
+    fn roll(&mut self) -> bool {
+        if self.durable < self.next && !self.sync() {
+            return self.active.is_some();
+        }
+        // Not even if the next one cannot be created: a crash may bring back its name, which makes void what follows.
+        self.active = None;
+        self.retry_at = Instant::now();
+        self.directory.retire();
+        self.heal()
+    }
+
+    /// Ends the active segment after a failure, and begins the next one if the disk allows.
+    fn seal(&mut self, reason: &str) {
+        self.failed(reason);
+        if let Some(active) = self.active.take() {
+            let durable_bytes = self.directory.with(|state| {
+                let durable_bytes = state.durable_bytes;
+                state.segments.grow(durable_bytes);
+                durable_bytes
+            });
+            tracing::error!(
+                log = self.directory.log(),
+                segment = active.first,
+                reason,
+                "the log could not be written: the segment is sealed"
+            );
+            // It is void either way; cut off it is out of the way as well.
+            drop(active.file.truncate(durable_bytes));
+        }
+        self.next = self.durable;
+        self.lazy_since = None;
+        self.ring.lock().forget_from(Position(self.durable));
+        self.retry_at = Instant::now();
+        self.heal();
+    }
+
+    fn failed(&mut self, reason: &str) {
+        self.reason = Arc::from(reason);
+        self.directory.with(|state| {
+            state.health.failures += 1;
+            state.health.unwritable = Some(Arc::clone(&self.reason));
+        });
+    }
+
+    /// Begins a new segment after the last durable frame.
+    fn heal(&mut self) -> bool {
+        if Instant::now() < self.retry_at {
+            return false;
+        }
+        match self.begin() {
+            Ok(active) => {
+                let written_at = Instant::now();
+                let healed = self.directory.with(|state| {
+                    state.segments.push(Segment { first: active.first, bytes: active.bytes, written_at });
+                    state.durable_bytes = active.bytes;
+                    state.health.unwritable.take().is_some()
+                });
+                if healed {
+                    tracing::info!(
+                        log = self.directory.log(),
+                        segment = active.first,
+                        "the log can be written again"
+                    );
+                }
+                self.active = Some(active);
+                true
+            }
+            Err(error) => {
+                self.retry_at = Instant::now() + RETRY;
+                self.failed(&format!("no new segment can be created: {error}"));
+                false
+            }
+        }
+    }
+
+    fn begin(&mut self) -> io::Result<Active> {
+        if !self.lock.is_in_place()? {
+            // In another directory under the same path an acknowledged frame would not be found again.
+            if !self.directory.is_in_place()? {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the log's directory is not there, or not the one that was opened: bring it back, or restart",
+                ));
+            }
+            self.lock = self.directory.disk.lock(&lock_path(&self.directory.path))?;
+        }
+        let header = Header {
+            identity: self.directory.identity.clone(),
+            first: Position(self.durable),
+            created_at: now_nanos(),
+        };
+        loop {
+            match header.create(&*self.directory.disk, &self.directory.path) {
+                Err(error) if is_out_of_space(&error) && self.directory.evict_one() => {}
+                created => {
+                    return Ok(Active { file: created?, first: self.durable, bytes: FRAMES_AT });
+                }
+            }
+        }
+    }
+
+    /// Tells those who wait that their frames are not durable.
+    fn fail(&self, group: Vec<Pending<T>>) {
+        for mut frame in group {
+            let log = self.directory.log().to_owned();
+            frame.answer(Err(AppendError::Failed { log, reason: Arc::clone(&self.reason) }));
+        }
+    }
+}
+
+fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
