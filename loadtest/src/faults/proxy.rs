@@ -98,6 +98,12 @@ struct Control {
     sprung: watch::Sender<u32>,
 }
 
+/// An ambush that is being sprung; when this is dropped, it counts, even when one side has left meanwhile.
+#[derive(Debug)]
+struct Sprung<'c> {
+    control: &'c Control,
+}
+
 /// Why a connection through a proxy ends.
 #[derive(Debug)]
 struct Ended;
@@ -159,16 +165,11 @@ impl Control {
     }
 
     /// The deed for this moment, if one is due.
-    fn spring(&self, moment: Moment) -> Option<Deed> {
+    fn spring(&self, moment: Moment) -> Option<(Deed, Sprung<'_>)> {
         let mut armed = self.armed();
         let ambush = armed.as_mut().filter(|ambush| ambush.moment == moment && ambush.left > 0)?;
         ambush.left -= 1;
-        Some(ambush.deed.clone())
-    }
-
-    /// A deed is done.
-    fn done(&self) {
-        self.sprung.send_modify(|times| *times += 1);
+        Some((ambush.deed.clone(), Sprung { control: self }))
     }
 
     /// Lets a piece through when the passage allows it.
@@ -232,6 +233,12 @@ async fn silence(client: &mut (impl tokio::io::AsyncRead + Unpin)) -> Ended {
     let mut swallowed = [0; 4096];
     while client.read(&mut swallowed).await.is_ok_and(|read| read > 0) {}
     Ended
+}
+
+impl Drop for Sprung<'_> {
+    fn drop(&mut self) {
+        self.control.sprung.send_modify(|times| *times += 1);
+    }
 }
 
 impl Drop for Proxy {

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// Bytes before the first frame of a segment.
 const FRAMES_AT: usize = 256;
@@ -59,11 +59,11 @@ fn frames(segment: &[u8]) -> Vec<usize> {
     places
 }
 
-/// Writes a torn frame behind the last whole one: this many bytes of what was there before.
+/// Writes a torn frame behind the last whole one: this many bytes of that one. A segment without frames stays as it is.
 pub(super) fn tear(segment: &Path, bytes: usize) -> Result<()> {
     let content = read(segment)?;
     let places = frames(&content);
-    let [.., last, end] = places.as_slice() else { bail!("{} has no frames", segment.display()) };
+    let [.., last, end] = places.as_slice() else { return Ok(()) };
     let torn = content.get(*last..*end).unwrap_or_default();
     let torn = torn.get(..bytes.min(torn.len().saturating_sub(1))).unwrap_or_default();
     write_at(segment, *end, torn)?;

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 
-use super::{Control, Deed, Ended, Moment, silence};
+use super::{Control, Deed, Ended, Moment, Sprung, silence};
 
 /// A head that is longer than this is none.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -81,7 +81,7 @@ async fn pass_requests(
         let text = String::from_utf8_lossy(&head).into_owned();
         let deed = if is_moment(&text) { ambush.control.spring(Moment::Insert) } else { None };
         let mut left = body_of(&text);
-        let Some(deed) = deed else {
+        let Some((deed, sprung)) = deed else {
             ambush.control.pass().await?;
             server.write_all(&head).await?;
             while let Some(piece) = requests.piece(&mut left).await? {
@@ -94,28 +94,27 @@ async fn pass_requests(
         while let Some(piece) = requests.piece(&mut left).await? {
             body.push(piece);
         }
-        return Err(act(deed, requests, server, &mut ambush, head, body.concat()).await?);
+        return Err(act((deed, sprung), requests, server, &mut ambush, head, body.concat()).await?);
     }
 }
 
 /// Does the deed to a request that is here as a whole. The connection is of no use afterwards.
 async fn act(
-    deed: Deed,
+    (deed, sprung): (Deed, Sprung<'_>),
     mut requests: Requests,
     mut server: OwnedWriteHalf,
     ambush: &mut Ambushed<'_>,
     head: Bytes,
     body: Vec<u8>,
 ) -> Result<Ended, Ended> {
-    let control = ambush.control;
     match deed {
-        Deed::CutBefore => control.done(),
+        Deed::CutBefore => {}
         Deed::SilenceBefore => {
-            control.done();
+            drop(sprung);
             return Ok(silence(&mut requests.client).await);
         }
         Deed::AnswerInstead(answer) => {
-            control.done();
+            drop(sprung);
             ambush.answer(answer).await;
         }
         Deed::CutWithin => {
@@ -123,20 +122,18 @@ async fn act(
             let (part, _) = body.split_at(body.len() / 2);
             server.write_all(part).await?;
             server.flush().await?;
-            control.done();
         }
         Deed::CutAfter => {
             ambush.send_and_swallow(&mut server, &head, &body).await?;
-            control.done();
         }
         Deed::SilenceAfter => {
             ambush.send_and_swallow(&mut server, &head, &body).await?;
-            control.done();
+            drop(sprung);
             return Ok(silence(&mut requests.client).await);
         }
         Deed::AnswerAfter(answer) => {
             ambush.send_and_swallow(&mut server, &head, &body).await?;
-            control.done();
+            drop(sprung);
             ambush.answer(answer).await;
         }
         Deed::Hold(time) => {
@@ -144,7 +141,6 @@ async fn act(
             ambush.gate.send_replace(Gate::Shut);
             tokio::time::sleep(time).await;
             ambush.send_and_swallow(&mut server, &head, &body).await?;
-            control.done();
         }
     }
     Ok(Ended)

@@ -66,7 +66,7 @@ async fn pass_messages(
         control.pass().await?;
         let due =
             messages.follow(&buffer).into_iter().find_map(|seen| Some((seen, control.spring(seen.moment)?)));
-        let Some((seen, deed)) = due else {
+        let Some((seen, (deed, sprung))) = due else {
             server.write_all(&buffer).await?;
             continue;
         };
@@ -76,7 +76,7 @@ async fn pass_messages(
             Deed::CutBefore => server.write_all(before).await?,
             Deed::SilenceBefore => {
                 server.write_all(before).await?;
-                control.done();
+                drop(sprung);
                 return Err(silence(&mut client).await);
             }
             Deed::CutWithin | Deed::AnswerInstead(_) | Deed::AnswerAfter(_) => server.write_all(with).await?,
@@ -85,7 +85,7 @@ async fn pass_messages(
                 server.write_all(with).await?;
                 answered.recv().await.ok_or(Ended)?;
                 if deed == Deed::SilenceAfter {
-                    control.done();
+                    drop(sprung);
                     return Err(silence(&mut client).await);
                 }
             }
@@ -98,7 +98,6 @@ async fn pass_messages(
                 answered.recv().await.ok_or(Ended)?;
             }
         }
-        control.done();
         return Err(Ended);
     }
 }
