@@ -25,6 +25,9 @@ pub use table_builder::TableBuilder;
 
 use crate::registry::{Snapshot, TableBatch, TableDef, Tenant, builtin};
 
+/// Most bytes of a refused record that are kept; the rest is cut off.
+pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
+
 /// What a decoder knows of the world.
 #[derive(Debug, Clone, Copy)]
 pub struct DecodeContext<'a> {

@@ -7,13 +7,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::gather::Piece;
 use crate::decode::arrow::row_json;
-use crate::decode::{DecodeContext, DecodeError, DecodeLimits, FieldError, RejectedRecord};
+use crate::decode::{
+    DecodeContext, DecodeError, DecodeLimits, FieldError, MAX_PAYLOAD_BYTES, RejectedRecord,
+};
 use crate::ingest::{Caller, now};
 use crate::registry::{Snapshot, TableBatch, Tenant, builtin};
 use crate::rejection::Rejection;
-
-/// Longest payload kept of one record, in bytes; the rest is cut off.
-pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
 
 /// Rows of `dead_letters` for the records that a decoder refused.
 pub fn batch(
