@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::gather::Piece;
-use crate::decode::arrow::row_json;
+use crate::decode::arrow::{ROW_JSON, row_json};
 use crate::decode::{
     DecodeContext, DecodeError, DecodeLimits, FieldError, MAX_PAYLOAD_BYTES, RejectedRecord,
 };
@@ -48,7 +48,7 @@ pub(super) fn of_piece(log: u64, piece: &Piece, reason: &str) -> Result<TableBat
         table: table.name().as_str(),
         index: piece.refusal(row, "").index,
         error: &error,
-        content_type: "application/json",
+        content_type: ROW_JSON,
         payload,
     });
     let tables = builtin::tables(&table.tenant).map_err(|error| DecodeError::Internal(error.to_string()))?;

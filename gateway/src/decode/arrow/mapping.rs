@@ -201,7 +201,7 @@ impl TableMapping {
                 table: self.table.name().to_string(),
                 error,
                 payload,
-                content_type: "application/json",
+                content_type: super::ROW_JSON,
             }
         });
         Ok(rejected.collect())
