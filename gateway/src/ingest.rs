@@ -20,6 +20,7 @@ pub mod answer;
 pub mod idempotency;
 pub mod load;
 mod options;
+pub mod replay;
 mod submission;
 
 use std::net::IpAddr;
@@ -69,12 +70,21 @@ pub enum Protocol {
     OtlpHttpJson,
     /// Arrow Flight.
     Flight,
+    /// A dead letter that is sent again.
+    Replay,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 6] =
-        [Self::Rest, Self::Grpc, Self::OtlpGrpc, Self::OtlpHttpProtobuf, Self::OtlpHttpJson, Self::Flight];
+    pub const ALL: [Self; 7] = [
+        Self::Rest,
+        Self::Grpc,
+        Self::OtlpGrpc,
+        Self::OtlpHttpProtobuf,
+        Self::OtlpHttpJson,
+        Self::Flight,
+        Self::Replay,
+    ];
 
     /// The protocol's name in metrics and tables.
     pub fn name(self) -> &'static str {
@@ -85,13 +95,15 @@ impl Protocol {
             Self::OtlpHttpProtobuf => "otlp_http_protobuf",
             Self::OtlpHttpJson => "otlp_http_json",
             Self::Flight => "flight",
+            Self::Replay => "replay",
         }
     }
 
     /// What settings call it.
     pub fn family(self) -> ProtocolFamily {
         match self {
-            Self::Rest => ProtocolFamily::Rest,
+            // A replay always has a key, so that it is never known by its body.
+            Self::Rest | Self::Replay => ProtocolFamily::Rest,
             Self::Grpc => ProtocolFamily::Grpc,
             Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
             Self::Flight => ProtocolFamily::Flight,

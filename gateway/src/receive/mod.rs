@@ -14,6 +14,7 @@ pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
+pub mod letters;
 pub mod listen;
 pub mod media_type;
 mod messages;
@@ -118,6 +119,7 @@ pub fn http_routes(shared: Shared) -> Router {
         .merge(rest::routes())
         .merge(otlp::http::routes())
         .merge(schema::routes())
+        .merge(letters::routes())
         .merge(operation::routes())
         .fallback(http_answer::not_found)
         .with_state(shared)
