@@ -86,6 +86,11 @@ struct EventLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RemovalLabels {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLetterLabels {
     table: String,
     refused_by: &'static str,
@@ -145,6 +150,7 @@ pub struct Metrics {
     rows_received: Family<RowLabels, Counter>,
     rows_accepted: Family<RowLabels, Counter>,
     dead_letters: Family<DeadLetterLabels, Counter>,
+    letters_removed: Family<RemovalLabels, Counter>,
     store_writes: Family<WriteLabels, Counter>,
     store_rows: Family<StoreLabels, Counter>,
     store_seconds: Family<StoreLabels, Histogram>,
@@ -219,6 +225,15 @@ impl Metrics {
         );
         let dead_letters = Family::default();
         registry.register("dead_letters", "Records kept in dead_letters", Family::clone(&dead_letters));
+        let letters_removed: Family<RemovalLabels, Counter> = Family::default();
+        registry.register(
+            "dead_letters_removed",
+            "Dead letters that waited and were removed: over dead_letters.max_bytes (over_budget), or older than dead_letters.retain_days (expired)",
+            Family::clone(&letters_removed),
+        );
+        for cause in ["over_budget", "expired"] {
+            letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(0);
+        }
         let store_writes = Family::default();
         registry.register(
             "store_writes",
@@ -270,6 +285,7 @@ impl Metrics {
             rows_received,
             rows_accepted,
             dead_letters,
+            letters_removed,
             store_writes,
             store_rows,
             store_seconds,
@@ -357,6 +373,11 @@ impl Metrics {
     /// Counts rows that their store refused and that are kept.
     pub fn refused_by_store(&self, table: &TableDef, rows: usize) {
         self.dead_letters(table.name().as_str()).store.inc_by(count(rows));
+    }
+
+    /// Counts dead letters that were removed although they waited.
+    pub fn letters_removed(&self, cause: &'static str, letters: u64) {
+        self.letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(letters);
     }
 
     /// Counts a cut that its store verifiably lost, and that is sent again.
