@@ -401,6 +401,7 @@ impl Ingest {
         let run = move || {
             let decoded =
                 decode(&DecodeContext { tables: &tables, tenant: &tenant, now_nanos: now(), limits })?;
+            let decoded = with_label_warnings(decoded);
             let rows: usize = decoded.batches.iter().map(TableBatch::memory_bytes).sum();
             let refused: usize = decoded.rejected.iter().map(|record| record.payload.len()).sum();
             memory.resize(rows + refused)?;
@@ -418,6 +419,14 @@ impl Ingest {
             .await
             .map_err(|error| Rejection::Internal(format!("decoding ended early: {error}")))?
     }
+}
+
+/// Tells the sender what was done to labels to keep the limits of their tables.
+fn with_label_warnings(mut decoded: Decoded) -> Decoded {
+    let changed = decoded.batches.iter().filter(|batch| !batch.label_changes().is_none());
+    let told = changed.map(|batch| batch.label_changes().sentence(batch.table().name().as_str()));
+    decoded.warnings.extend(told.collect::<Vec<_>>());
+    decoded
 }
 
 /// The time in nanoseconds since 1970.

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{
-    AckSetting, BatchConfig, ClickHouseConfig, Compression, DeadLettersConfig, GrpcConfig, HttpConfig, IdempotencyConfig,
-    IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig, TimescaleConfig,
-    WalCompression, WalConfig,
+    AckSetting, BatchConfig, ClickHouseConfig, Compression, DeadLettersConfig, GrpcConfig, HttpConfig,
+    IdempotencyConfig, IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig,
+    TimescaleConfig, WalCompression, WalConfig,
 };
 
 impl Default for HttpConfig {

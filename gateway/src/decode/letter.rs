@@ -103,7 +103,9 @@ fn tidewell_record(
 ) -> Result<Decoded, DecodeError> {
     let Some(&(_, kind, field)) = RECORDS.iter().find(|(name, ..)| Some(*name) == message) else {
         let message = message.unwrap_or_default();
-        return Err(DecodeError::Malformed(format!("messageType {message:?} is none that a letter can have")));
+        return Err(DecodeError::Malformed(format!(
+            "messageType {message:?} is none that a letter can have"
+        )));
     };
     let mut records = Vec::with_capacity(body.len() + 16);
     if kind == 4 {

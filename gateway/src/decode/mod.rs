@@ -11,6 +11,7 @@ pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
+mod label_limits;
 pub mod letter;
 pub mod lines;
 pub mod otlp;

@@ -98,12 +98,8 @@ async fn send(
     record: Mended,
     payload: Payload,
 ) -> Result<Receipt, Rejection> {
-    let caller = Caller {
-        name: CALLER.to_owned(),
-        tenant: Tenant::default(),
-        peer: None,
-        protocol: Protocol::Replay,
-    };
+    let caller =
+        Caller { name: CALLER.to_owned(), tenant: Tenant::default(), peer: None, protocol: Protocol::Replay };
     let key = IdempotencyKey::new(format!("dead-letter-{}", letter.id).as_bytes())
         .map_err(|error| Rejection::Internal(error.to_string()))?;
     let options = RequestOptions {
@@ -142,7 +138,9 @@ fn decode(
 fn as_it_is(letter: &Letter, payload: Vec<u8>) -> Result<Mended, Rejection> {
     let missing = |what: &str| {
         let id = &letter.id;
-        Rejection::Conflict(format!("dead letter {id} {what}: send the whole record as the body of this request"))
+        Rejection::Conflict(format!(
+            "dead letter {id} {what}: send the whole record as the body of this request"
+        ))
     };
     if payload.is_empty() {
         return Err(missing("has no payload"));
@@ -162,8 +160,5 @@ fn discarded(id: &str) -> Rejection {
 
 /// Whether rows may be durable although the answer is a refusal.
 fn may_have_stored(rejection: &Rejection) -> bool {
-    matches!(
-        rejection,
-        Rejection::Overloaded { .. } | Rejection::Unavailable { .. } | Rejection::Internal(_)
-    )
+    matches!(rejection, Rejection::Overloaded { .. } | Rejection::Unavailable { .. } | Rejection::Internal(_))
 }

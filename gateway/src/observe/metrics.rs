@@ -86,6 +86,12 @@ struct EventLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LabelChangeLabels {
+    table: String,
+    change: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RemovalLabels {
     cause: &'static str,
 }
@@ -151,6 +157,7 @@ pub struct Metrics {
     rows_accepted: Family<RowLabels, Counter>,
     dead_letters: Family<DeadLetterLabels, Counter>,
     letters_removed: Family<RemovalLabels, Counter>,
+    labels_changed: Family<LabelChangeLabels, Counter>,
     store_writes: Family<WriteLabels, Counter>,
     store_rows: Family<StoreLabels, Counter>,
     store_seconds: Family<StoreLabels, Histogram>,
@@ -231,6 +238,12 @@ impl Metrics {
             "Dead letters that waited and were removed: over dead_letters.max_bytes (over_budget), or older than dead_letters.retain_days (expired)",
             Family::clone(&letters_removed),
         );
+        let labels_changed = Family::default();
+        registry.register(
+            "labels_changed",
+            "Labels beyond the limits of their table: cut (truncated), put into _folded (folded), not stored (dropped)",
+            Family::clone(&labels_changed),
+        );
         for cause in ["over_budget", "expired"] {
             letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(0);
         }
@@ -286,6 +299,7 @@ impl Metrics {
             rows_accepted,
             dead_letters,
             letters_removed,
+            labels_changed,
             store_writes,
             store_rows,
             store_seconds,
@@ -343,6 +357,7 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 records")]
         of.records.observe(records as f64);
         let handles = |batch: &TableBatch| {
+            self.labels_changed(batch);
             let table = batch.table().name().as_str();
             let handles = of.tables.get(table, |table| {
                 let labels = RowLabels { protocol: protocol.name(), table: table.to_owned() };
@@ -356,6 +371,19 @@ impl Metrics {
         };
         let rows = decoded.batches.iter().map(handles).collect();
         Received { of, records: count(records), rows, settled: false }
+    }
+
+    /// Counts what was done to labels; seldom anything.
+    fn labels_changed(&self, batch: &TableBatch) {
+        let changes = batch.label_changes();
+        for (change, labels) in
+            [("truncated", changes.truncated), ("folded", changes.folded), ("dropped", changes.dropped)]
+        {
+            if labels > 0 {
+                let table = batch.table().name().to_string();
+                self.labels_changed.get_or_create(&LabelChangeLabels { table, change }).inc_by(count(labels));
+            }
+        }
     }
 
     /// Counts the records of a repetition, which the answer to the first one tells.

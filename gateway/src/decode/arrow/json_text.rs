@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use crate::decode::AttributesColumn;
 use crate::registry::ValueType;
-use crate::registry::attributes::{BYTES_KEY, DOUBLE_KEY, write_double, write_json_key, write_json_string, write_json_value};
+use crate::registry::attributes::{
+    BYTES_KEY, DOUBLE_KEY, write_double, write_json_key, write_json_string, write_json_value,
+};
 
 /// Parses one JSON document; `depth` is how deep it may be nested. The error is a reason.
 pub(crate) fn parse(text: &str, depth: usize) -> Result<Value, String> {

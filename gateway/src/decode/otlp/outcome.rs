@@ -109,7 +109,8 @@ impl Outcome {
             Kept::Point(metric, _) => resource + scope + metric.bytes(),
         };
         let Some(left) = self.envelope_bytes.checked_sub(shared) else {
-            let (Kept::Resource(bytes) | Kept::Scope(bytes) | Kept::Item(bytes) | Kept::Point(_, bytes)) = kept;
+            let (Kept::Resource(bytes) | Kept::Scope(bytes) | Kept::Item(bytes) | Kept::Point(_, bytes)) =
+                kept;
             return (bytes.to_vec(), PROTOBUF);
         };
         self.envelope_bytes = left;

@@ -11,8 +11,8 @@
 //! told apart is an error. Fields may come in any order, so that each level is read twice: first what its records
 //! share, then the records.
 
-use super::origin::{Origin, Resource, Scope};
 use super::envelope::RequestTypes;
+use super::origin::{Origin, Resource, Scope};
 use super::outcome::{Kept, Outcome, Warning};
 use crate::decode::any_value::{Values, within};
 use crate::decode::wire::{Merged, Reader};

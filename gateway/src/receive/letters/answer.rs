@@ -111,7 +111,16 @@ impl OneReplayed {
         };
         let Some(receipt) = receipt else {
             let (errors, warnings) = (Vec::new(), Vec::new());
-            return Self { id, state, accepted: 0, rejected: 0, ack: None, errors, warnings, suppressed: true };
+            return Self {
+                id,
+                state,
+                accepted: 0,
+                rejected: 0,
+                ack: None,
+                errors,
+                warnings,
+                suppressed: true,
+            };
         };
         Self {
             id,

@@ -85,7 +85,8 @@ mod tests {
     fn letters_that_wait_are_meant_unless_said_otherwise() {
         let plain = read(&[]).unwrap();
         assert_eq!((plain.filter, plain.limit), (LetterFilter::waiting(), LISTED));
-        let all = read(&[("state", "all"), ("target", "t"), ("since", "2026-01-01T00:00:00Z"), ("limit", "5")]);
+        let all =
+            read(&[("state", "all"), ("target", "t"), ("since", "2026-01-01T00:00:00Z"), ("limit", "5")]);
         let all = all.unwrap();
         assert_eq!((all.filter.state, all.filter.target.as_deref(), all.limit), (None, Some("t"), 5));
         assert!(all.filter.since.is_some());

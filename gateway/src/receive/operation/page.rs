@@ -170,9 +170,15 @@ mod tests {
         let quiet = html(&report, addresses, &tables, Some(0));
         assert!(!quiet.contains("dead letters wait"));
         let html = html(&report, addresses, &tables, Some(3));
-        for part in
-            ["3 dead letters wait", "degraded", "up 1 d 2 h", "127.0.0.1:4318", "[::1]:4317", "<code>logs_events</code>", "/readyz"]
-        {
+        for part in [
+            "3 dead letters wait",
+            "degraded",
+            "up 1 d 2 h",
+            "127.0.0.1:4318",
+            "[::1]:4317",
+            "<code>logs_events</code>",
+            "/readyz",
+        ] {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<script"), "a store's words are not HTML");

@@ -55,7 +55,8 @@ async fn letters_beyond_their_time_are_removed_and_counted() {
     shared.letters.look(&shared.metrics).await.unwrap();
     letters(&gateway, "?state=all", 20).await;
     assert_eq!(shared.letters.waiting(), Some(20));
-    let metrics = gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let metrics =
+        gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("tidewell_dead_letters_removed_total{cause=\"expired\"} 1"), "{metrics}");
     assert!(metrics.contains("tidewell_dead_letters_waiting 20"), "{metrics}");
     let states = gateway.timescale("SELECT count(*) AS states FROM tidewell_dead_letter_states").await;

@@ -1,5 +1,6 @@
 //! Dead letters: refused over every protocol, listed, mended, sent again, discarded, kept within limits.
 
+mod labels;
 mod limits;
 mod protocols;
 mod states;

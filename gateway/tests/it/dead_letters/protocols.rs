@@ -23,7 +23,8 @@ use tidewell_proto::v1::write_request::Records;
 use super::{assert_stored, fix, letters, now_nanos, replay, rows, shown};
 use crate::harness::TestGateway;
 
-const ROWS: &str = "SELECT toUnixTimestamp64Nano(timestamp) AS nanos, app, trace_id, message, labels, scope_name
+const ROWS: &str =
+    "SELECT toUnixTimestamp64Nano(timestamp) AS nanos, app, trace_id, message, labels, scope_name
                     FROM logs_events ORDER BY nanos";
 
 fn text(text: &str) -> Option<AnyValue> {
@@ -64,11 +65,12 @@ async fn rest_json() {
     assert_stored(&fix(&gateway, &letter, "application/json", mended.to_string().into_bytes()).await);
     rows(
         async || {
-            let sql = "SELECT (extract(epoch FROM time) * 1000000)::bigint * 1000 + time_nanos AS nanos, metric,
+            let sql =
+                "SELECT (extract(epoch FROM time) * 1000000)::bigint * 1000 + time_nanos AS nanos, metric,
                               value, labels FROM metrics_events";
             gateway.timescale(sql).await
         },
-        &[json!({"nanos": time, "metric": "m", "value": 7.0, "labels": {"floor": 3}})],
+        &[json!({"nanos": time, "metric": "m", "value": 7, "labels": {"floor": 3}})],
     )
     .await;
     letters(&gateway, "", 0).await;
@@ -109,10 +111,14 @@ async fn otlp_protobuf_logs() {
         trace_id,
         ..LogRecord::default()
     };
-    let log_records =
-        vec![record("a", time, vec![1; 16]), record("b", time + 1, vec![2; 15]), record("c", time + 2, vec![])];
+    let log_records = vec![
+        record("a", time, vec![1; 16]),
+        record("b", time + 1, vec![2; 15]),
+        record("c", time + 2, vec![]),
+    ];
     let scope_logs = vec![ScopeLogs { scope: scope(), log_records, ..ScopeLogs::default() }];
-    let resource_logs = vec![ResourceLogs { resource: resource("shop"), scope_logs, ..ResourceLogs::default() }];
+    let resource_logs =
+        vec![ResourceLogs { resource: resource("shop"), scope_logs, ..ResourceLogs::default() }];
     let request = ExportLogsServiceRequest { resource_logs };
     let answer = gateway.post("/v1/logs", "application/x-protobuf", request.encode_to_vec()).await;
     assert_eq!(answer.status(), 200);
@@ -129,8 +135,7 @@ async fn otlp_protobuf_logs() {
         json!({"nanos": time + n, "app": "shop", "trace_id": trace_id, "message": message, "labels": {},
                "scope_name": "lib"})
     };
-    let wanted =
-        [row(0, "a", "01".repeat(16)), row(1, "b", "02".repeat(16)), row(2, "c", String::new())];
+    let wanted = [row(0, "a", "01".repeat(16)), row(1, "b", "02".repeat(16)), row(2, "c", String::new())];
     rows(async || gateway.clickhouse(ROWS).await, &wanted).await;
     gateway.stop().await;
 }
@@ -153,7 +158,8 @@ async fn otlp_protobuf_metrics() {
         data: Some(metric::Data::Gauge(Gauge { data_points })),
         ..Metric::default()
     };
-    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics: vec![metric], ..ScopeMetrics::default() }];
+    let scope_metrics =
+        vec![ScopeMetrics { scope: scope(), metrics: vec![metric], ..ScopeMetrics::default() }];
     let resource_metrics =
         vec![ResourceMetrics { resource: resource("shop"), scope_metrics, ..ResourceMetrics::default() }];
     let request = ExportMetricsServiceRequest { resource_metrics };
@@ -282,7 +288,10 @@ async fn tidewell_v1() {
 async fn a_row_that_its_store_refused() {
     let gateway = TestGateway::start().await;
     let client = gateway.databases.postgres().await;
-    client.batch_execute("ALTER TABLE metrics_events ADD CONSTRAINT positive CHECK (value >= 0)").await.unwrap();
+    client
+        .batch_execute("ALTER TABLE metrics_events ADD CONSTRAINT positive CHECK (value >= 0)")
+        .await
+        .unwrap();
     let time = now_nanos();
     let labels = json!({"text": "1", "int": 9_007_199_254_740_993_i64, "double": 1.0, "bool": true, "none": null,
         "list": [1, 1.5, "x"], "map": {"a": {"b": [true]}}, "$cost": "dear", "unicode": "\u{e9}\u{1f600}"});
@@ -294,7 +303,8 @@ async fn a_row_that_its_store_refused() {
 
     client.batch_execute("ALTER TABLE metrics_events DROP CONSTRAINT positive").await.unwrap();
     assert_stored(&replay(&gateway, &letter).await);
-    let sql = "SELECT (extract(epoch FROM time) * 1000000)::bigint * 1000 + time_nanos AS nanos, app, value, unit,
+    let sql =
+        "SELECT (extract(epoch FROM time) * 1000000)::bigint * 1000 + time_nanos AS nanos, app, value, unit,
                       labels, labels->>'double' AS double FROM metrics_events";
     let wanted =
         json!({"nanos": time, "app": "a", "value": -2.5, "unit": "s", "labels": labels, "double": "1.0"});

@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::{
     LOGS, LOGS_JSON, METRICS, TIME, around, attribute, decode, decode_with, field, logs_of, refusal, text,
 };
-use crate::decode::rules::MAX_ATTRIBUTES;
+use crate::decode::rules::{MAX_ATTRIBUTES, MAX_EXCESS_LABELS};
 use crate::decode::{DecodeError, DecodeLimits, TableBuilder};
 
 fn nested(levels: usize, map: bool) -> AnyValue {
@@ -95,8 +95,9 @@ fn a_record_with_too_many_attributes_is_refused_alone() {
     };
     let record = |attributes| LogRecord { attributes, ..LogRecord::default() };
     let decoded =
-        decode(LOGS, &logs_of(vec![record(many(MAX_ATTRIBUTES)), record(many(MAX_ATTRIBUTES + 1))])).unwrap();
-    assert_eq!((decoded.accepted, refusal(&decoded).as_str()), (1, "1 attributes: has more than 1024 keys"));
+        decode(LOGS, &logs_of(vec![record(many(MAX_EXCESS_LABELS)), record(many(MAX_EXCESS_LABELS + 1))]))
+            .unwrap();
+    assert_eq!((decoded.accepted, refusal(&decoded).as_str()), (1, "1 attributes: has more than 16384 keys"));
     let map = Any::KvlistValue(KeyValueList { values: many(MAX_ATTRIBUTES + 1) });
     let body = LogRecord { body: Some(AnyValue { value: Some(map) }), ..LogRecord::default() };
     let decoded = decode(LOGS, &logs_of(vec![body])).unwrap();

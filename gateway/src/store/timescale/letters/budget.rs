@@ -56,12 +56,8 @@ async fn remove(
     budget: LetterBudget,
 ) -> Result<Removed, tokio_postgres::Error> {
     let retained = i64::from(budget.retain_days);
-    let expired = delete(
-        transaction,
-        "letter.time < now() - $1::bigint * interval '1 day'",
-        &retained,
-    )
-    .await?;
+    let expired =
+        delete(transaction, "letter.time < now() - $1::bigint * interval '1 day'", &retained).await?;
     transaction
         .execute(
             "SELECT drop_chunks('dead_letters', older_than => now() - $1::bigint * interval '1 day')",
@@ -69,10 +65,8 @@ async fn remove(
         )
         .await?;
     let limit = i64::try_from(budget.max_bytes).unwrap_or(i64::MAX);
-    let on_disk: i64 = transaction
-        .query_one("SELECT coalesce(hypertable_size('dead_letters'), 0)", &[])
-        .await?
-        .get(0);
+    let on_disk: i64 =
+        transaction.query_one("SELECT coalesce(hypertable_size('dead_letters'), 0)", &[]).await?.get(0);
     let mut over_budget = 0;
     if on_disk > limit && letter_bytes(transaction).await? > limit {
         transaction

@@ -33,8 +33,7 @@ const BEGIN: &str = "INSERT INTO tidewell_dead_letter_states AS known (id, state
 const STATE: &str = "SELECT state FROM tidewell_dead_letter_states WHERE id = $1::text::uuid";
 const FINISH: &str = "UPDATE tidewell_dead_letter_states SET state = 'replayed', changed_at = now()
      WHERE id = $1::text::uuid AND state = 'replaying'";
-const RELEASE: &str =
-    "DELETE FROM tidewell_dead_letter_states WHERE id = $1::text::uuid AND state = 'replaying' AND payload = $2";
+const RELEASE: &str = "DELETE FROM tidewell_dead_letter_states WHERE id = $1::text::uuid AND state = 'replaying' AND payload = $2";
 const DISCARD: &str = "INSERT INTO tidewell_dead_letter_states AS known (id, state)
      SELECT id::uuid, 'discarded' FROM unnest($1::text[]) AS letter (id) ORDER BY id
      ON CONFLICT (id) DO UPDATE SET state = 'discarded', changed_at = now() WHERE known.state = 'replaying'";

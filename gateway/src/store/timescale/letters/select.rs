@@ -11,7 +11,8 @@ use super::super::error::from_postgres;
 use super::{Letter, LetterState, state_of};
 use crate::store::StoreError;
 
-const COLUMNS: &str = "letter.id::text, letter.time, letter.protocol, letter.caller, letter.target, letter.record_index,
+const COLUMNS: &str =
+    "letter.id::text, letter.time, letter.protocol, letter.caller, letter.target, letter.record_index,
      letter.field, letter.reason, letter.content_type, octet_length(letter.payload)::bigint,
      coalesce(known.state, 'kept'), known.changed_at";
 const FROM: &str = "FROM dead_letters letter LEFT JOIN tidewell_dead_letter_states known USING (id)";
@@ -83,7 +84,8 @@ pub(super) async fn list(
     let (conditions, values) = filter.conditions();
     // A letter is there twice at most.
     let rows = limit.saturating_mul(2);
-    let sql = format!("SELECT {COLUMNS} {FROM}{conditions} ORDER BY letter.time DESC, letter.id LIMIT {rows}");
+    let sql =
+        format!("SELECT {COLUMNS} {FROM}{conditions} ORDER BY letter.time DESC, letter.id LIMIT {rows}");
     let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
     let rows = client.query(&sql, &values).await.map_err(|error| from_postgres(&error))?;
     let mut seen = HashSet::new();
