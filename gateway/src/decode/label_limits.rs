@@ -147,7 +147,7 @@ mod tests {
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let value = prop_oneof![
             ("[a-z\"\u{e9}\u{1f600}]{0,60}", Just(ValueType::String)),
-            ("[0-9]{1,3}", Just(ValueType::Int)),
+            ("[1-9][0-9]{0,2}", Just(ValueType::Int)),
             (prop::collection::vec(any::<u8>(), 0..80), Just(ValueType::Bytes)).prop_map(|(bytes, kind)| {
                 use base64::Engine as _;
                 (base64::engine::general_purpose::STANDARD.encode(bytes), kind)

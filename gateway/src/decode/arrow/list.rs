@@ -26,8 +26,7 @@ impl Conversion<'_> {
     pub(super) fn lists(&mut self, source: &ArrayRef, item: ColumnType) -> Result<ArrayRef, DecodeError> {
         let parts = self.parts(source, item)?;
         let mut bad = BadRows::default();
-        let mut items =
-            Conversion {
+        let mut items = Conversion {
             bad: &mut bad,
             warnings: &mut *self.warnings,
             label_changes: &mut *self.label_changes,

@@ -1,7 +1,7 @@
 //! Odd labels: too many, too long, of the wrong type; by their table's policy.
 
-use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -28,7 +28,10 @@ async fn rest_labels_are_folded_and_cut_by_default() {
     let (status, answer) = gateway.post_json("/write/metrics", &body).await;
     assert_eq!((status, &answer["accepted"]), (200, &json!(2)), "{answer}");
     let warning = answer["warnings"].to_string();
-    assert!(warning.contains("1 label keys or values were cut") && warning.contains("74 labels"), "{warning}");
+    assert!(
+        warning.contains("1 label keys or values were cut") && warning.contains("74 labels"),
+        "{warning}"
+    );
 
     let sql = "SELECT labels FROM metrics_events ORDER BY metric";
     let stored = gateway.timescale(sql).await;
@@ -38,7 +41,8 @@ async fn rest_labels_are_folded_and_cut_by_default() {
     assert_eq!(labels.len(), 127);
     let folded = labels["_folded"].as_object().unwrap();
     assert_eq!((folded.len(), &folded["k199"]), (74, &json!(199)));
-    let metrics = gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let metrics =
+        gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     let counted = "tidewell_labels_changed_total{table=\"metrics_events\",change=\"folded\"} 74";
     assert!(metrics.contains(counted), "{metrics}");
     gateway.stop().await;
@@ -62,7 +66,8 @@ async fn otlp_attributes_are_folded_by_default() {
     let told = answer.partial_success.unwrap();
     assert_eq!(told.rejected_log_records, 0);
     assert!(told.error_message.contains("_folded"), "{told:?}");
-    let stored = gateway.clickhouse("SELECT length(labels) AS n, labels['_folded'] AS rest FROM logs_events").await;
+    let stored =
+        gateway.clickhouse("SELECT length(labels) AS n, labels['_folded'] AS rest FROM logs_events").await;
     assert_eq!(stored[0]["n"], 127);
     let rest: Map<String, Value> = serde_json::from_str(stored[0]["rest"].as_str().unwrap()).unwrap();
     assert_eq!((rest.len(), &rest["k1999"]), (2_000 - 126, &json!(1999)));
@@ -101,7 +106,8 @@ async fn a_table_has_a_policy_of_its_own() {
 
     let wider = table("strict", json!({"max_count": 8, "on_excess": "dead_letter"}));
     assert_eq!(gateway.post_json("/schema/register", &wider).await.0, 200);
-    let (_, replayed) = super::call(&gateway, reqwest::Method::POST, "/dead-letters/replay?target=strict").await;
+    let (_, replayed) =
+        super::call(&gateway, reqwest::Method::POST, "/dead-letters/replay?target=strict").await;
     assert_eq!(replayed["replayed"], 1, "{replayed}");
     gateway.stop().await;
 }
