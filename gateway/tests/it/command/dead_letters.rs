@@ -78,7 +78,9 @@ async fn the_page_about_dead_letters_works_as_it_stands() {
     command.env("PATH", path).env("TIDEWELL_GATEWAY", gateway.url(""));
     let ended: Ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap().into();
     assert_eq!(ended.code, Some(0), "{}", ended.all());
-    for part in ["\"rejected\":1", ": replayed\n", "0 replayed, 0 refused again, 0 remain", "\"suppressed\":true"] {
+    for part in
+        ["\"rejected\":1", ": replayed\n", "0 replayed, 0 refused again, 0 remain", "\"suppressed\":true"]
+    {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.all());
     }
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -6,6 +6,15 @@ use tidewell_gateway::store::timescale::letters::{LetterBudget, Removed};
 use super::{call, id, letters};
 use crate::harness::TestGateway;
 
+/// Waits until the gateway looked at its letters; it does again in a minute.
+async fn looked(gateway: &TestGateway) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while gateway.server.shared().letters.waiting().is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "the gateway looks at its letters");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// Twenty letters of about 64 KiB, of which the payload does not compress.
 async fn fill(gateway: &TestGateway) -> Vec<Value> {
     let sql = "INSERT INTO dead_letters
@@ -22,6 +31,7 @@ async fn fill(gateway: &TestGateway) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_budget_settled_letters_go_first_and_then_the_oldest() {
     let gateway = TestGateway::start().await;
+    looked(&gateway).await;
     let all = fill(&gateway).await;
     for letter in &all[..10] {
         call(&gateway, reqwest::Method::DELETE, &format!("/dead-letters/{}", id(letter))).await;
@@ -44,6 +54,7 @@ async fn beyond_the_budget_settled_letters_go_first_and_then_the_oldest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_beyond_their_time_are_removed_and_counted() {
     let gateway = TestGateway::start().await;
+    looked(&gateway).await;
     fill(&gateway).await;
     let old = "UPDATE dead_letters SET reason = 'old' WHERE record_index IN (1, 2);
         INSERT INTO dead_letters SELECT time - interval '40 days', gen_random_uuid(), protocol, caller, target,
