@@ -16,7 +16,7 @@ use super::super::error::from_postgres;
 use crate::store::StoreError;
 
 /// The lock of whoever removes letters: "letters" in ASCII.
-const LOCK: i64 = 0x6c65_7474_6572_73;
+const LOCK: i64 = 0x006c_6574_7465_7273;
 
 /// Bytes of a letter: what its two long texts take where they are, without reading them, and about the rest.
 const ROW_BYTES: &str = "(pg_column_size(letter.payload) + pg_column_size(letter.reason) + 250)";
