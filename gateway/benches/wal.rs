@@ -229,7 +229,9 @@ fn batch(table: &Arc<TableDef>, rows: usize) -> TableBatch {
         builder.set_int(column("severity_number"), 9).unwrap();
         builder.set_text(column("level"), "info").unwrap();
         builder.set_text(column("app"), ["checkout", "cart", "payment"][random(3) as usize]).unwrap();
-        builder.set_text(column("trace_id"), &format!("{:016x}{:016x}", random(u64::MAX), random(u64::MAX))).unwrap();
+        builder
+            .set_text(column("trace_id"), &format!("{:016x}{:016x}", random(u64::MAX), random(u64::MAX)))
+            .unwrap();
         let attributes = builder.attributes(labels).unwrap();
         attributes.push_str("http.route", &format!("/api/v1/items/{}", random(500)));
         attributes.push_str("net.peer.ip", &format!("10.0.{}.{}", random(16), random(256)));

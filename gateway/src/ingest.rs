@@ -4,9 +4,10 @@
 //!    [`Rejection::Overloaded`];
 //! 2. recognise a repetition ([`idempotency`]), which gets the first one's answer;
 //! 3. decode, off the async threads when the request is large;
-//! 4. make the records that were refused durable as dead letters, before anything else, so that a failure here leaves
+//! 4. slow down or refuse when a log is nearly full ([`load`]);
+//! 5. make the records that were refused durable as dead letters, before anything else, so that a failure here leaves
 //!    nothing half-kept;
-//! 5. make the rows durable in the log of their store ([`crate::deliver`]); where the sender asks for `stored`, wait for
+//! 6. make the rows durable in the log of their store ([`crate::deliver`]); where the sender asks for `stored`, wait for
 //!    the store's commit as well, as long as an answer may take.
 //!
 //! From the fourth step on a request goes on by itself ([`submission`]): a sender that hangs up sends again, and what it
@@ -17,6 +18,7 @@
 
 pub mod answer;
 pub mod idempotency;
+pub mod load;
 mod options;
 mod submission;
 
@@ -36,6 +38,7 @@ use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
 use crate::rejection::Rejection;
 
 use idempotency::{Begun, Idempotency};
+use load::{LoadSignal, LogLoad};
 pub use options::{
     ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
     RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
@@ -182,6 +185,7 @@ pub struct Ingest {
     tables: Arc<SnapshotCell>,
     delivery: Arc<Delivery>,
     memory: MemoryBudget,
+    load: Arc<LoadSignal>,
     /// As many large requests are decoded at once as there are processors.
     decoders: Arc<Semaphore>,
     limits: IngestLimits,
@@ -200,17 +204,26 @@ impl Ingest {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (readiness, _) = watch::channel(Readiness::Starting);
+        let memory = MemoryBudget::new(limits.in_flight_bytes, limits.caller_share_percent);
+        let logs = Arc::clone(&delivery);
+        let logs = move |log| LogLoad { share: logs.load(log), lag: logs.lag(log) };
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             tables,
             delivery,
-            memory: MemoryBudget::new(limits.in_flight_bytes, limits.caller_share_percent),
+            load: Arc::new(LoadSignal::new(memory.clone(), logs)),
+            memory,
             decoders: Arc::new(Semaphore::new(processors)),
             limits,
             idempotency,
             metrics,
             readiness,
         }
+    }
+
+    /// The load of the gateway.
+    pub fn load(&self) -> &Arc<LoadSignal> {
+        &self.load
     }
 
     /// Whether requests are taken.
@@ -275,6 +288,7 @@ impl Ingest {
         // Decoding counts as well: the sender's own time-out does not wait for it.
         let deadline = tokio::time::Instant::now() + self.limits.ack_timeout;
         let result = self.receive_inner(caller, options, payload, deadline, decode).await;
+        let result = result.map_err(|rejection| self.load.pace(rejection));
         self.metrics.request(caller.protocol, &result, size, started.elapsed());
         result
     }
@@ -312,6 +326,7 @@ impl Ingest {
         let submission = Submission {
             tables: self.tables(),
             delivery: Arc::clone(&self.delivery),
+            load: Arc::clone(&self.load),
             metrics: Arc::clone(&self.metrics),
             caller: caller.clone(),
             bad_records: options.bad_records,

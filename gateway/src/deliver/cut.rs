@@ -16,6 +16,10 @@ use crate::registry::TableBatch;
 use crate::wal::Position;
 use crate::wal::entry::{CutPlan, RequestEntry, Source};
 
+/// The lane of cuts that no store is asked to take: their rows are there already, or another gateway delivers them. The
+/// log notes them so that a restart knows.
+pub(super) const NO_LANE: u32 = u32::MAX;
+
 /// Rows that are sent to a store in one piece.
 #[derive(Debug, Clone)]
 pub(super) struct PendingCut {

@@ -17,7 +17,8 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::cut::PendingCut;
+use super::claims::Claims;
+use super::cut::{NO_LANE, PendingCut};
 use super::frames::Frames;
 use super::gather::{Gather, GatherKey, Piece};
 use super::{LogName, Recent, dead_letters};
@@ -52,6 +53,8 @@ pub(super) struct Feed {
     pub(super) metrics: Arc<Metrics>,
     /// Where rows go that the store never takes; none for that log itself.
     pub(super) dead_letters: Option<Arc<Log<Recent>>>,
+    /// Who delivers what several gateways got.
+    pub(super) claims: Claims,
     /// Cuts of tables that ClickHouse does not know as the registry does, and when to try them again.
     pub(super) parked: Mutex<Vec<(Instant, PendingCut)>>,
     /// The last committed cut of each lane.
@@ -127,6 +130,14 @@ impl Feed {
         }
     }
 
+    /// Waits for what may be given up at any time.
+    pub(super) async fn unless_drained<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.drain.cancelled() => Err(Stopped),
+        }
+    }
+
     /// A cut of these rows, with a number of its own.
     pub(super) fn new_cut(&self, lane: u32, key: GatherKey, pieces: Vec<Piece>) -> PendingCut {
         PendingCut { number: self.next_number(), lane, epoch: 0, previous: self.previous(lane), key, pieces }
@@ -170,9 +181,13 @@ impl Feed {
         }
     }
 
-    /// The same for what may be lost.
-    pub(super) fn note_lazily(&self, cuts: &CutsEntry) {
-        self.append_lazily(&Entry::Cuts(cuts.clone()));
+    /// Notes that rows need not be sent: their store has them, or another gateway delivers them. In order with everything
+    /// else, so that a restart does not bring an old value back.
+    pub(super) fn note_needless(&self, key: GatherKey, pieces: Vec<Piece>) {
+        let cut = self.new_cut(NO_LANE, key, pieces);
+        self.append_lazily(&Entry::Cuts(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }));
+        self.settle(&cut, &mut |_| None);
+        self.note_done(cut.number);
     }
 
     /// Notes that a cut is settled, and lets the log go on.

@@ -6,6 +6,7 @@
 //! complete, so that everything before it may leave the log.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -34,8 +35,9 @@ struct State {
     late: VecDeque<(Position, Vec<RecordError>)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
+    since: Instant,
     rows: usize,
     bytes: usize,
     refused: Vec<RecordError>,
@@ -112,6 +114,12 @@ impl Frames {
         state.open.first_key_value().map_or(state.next, |(position, _)| (*position).min(state.next))
     }
 
+    /// How long the oldest frame with rows on their way has been handed out.
+    pub(super) fn lag(&self) -> Duration {
+        let state = self.state.lock();
+        state.open.first_key_value().map_or(Duration::ZERO, |(_, open)| open.since.elapsed())
+    }
+
     /// Bytes of the rows that were handed out and are not settled.
     pub(super) fn bytes(&self) -> usize {
         self.state.lock().bytes
@@ -176,6 +184,14 @@ impl State {
             }
         }
         true
+    }
+}
+
+// === impl Open ===
+
+impl Default for Open {
+    fn default() -> Self {
+        Self { since: Instant::now(), rows: 0, bytes: 0, refused: Vec::new() }
     }
 }
 

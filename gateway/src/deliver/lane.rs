@@ -129,12 +129,8 @@ impl Lane {
         }
         let key = due.key.clone();
         let cut = self.feed.new_cut(self.number, due.key, due.pieces);
-        let redundant = cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch));
-        if redundant {
-            // Noted in order with everything else, so that a restart does not bring an old value back.
-            self.feed.note_lazily(&CutsEntry { retired: Vec::new(), created: vec![cut.plan()] });
-            self.feed.settle(&cut, &mut |_| None);
-            self.feed.note_done(cut.number);
+        if cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch)) {
+            self.feed.note_needless(cut.key, cut.pieces);
         } else {
             self.feed.note(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }).await?;
             fault_point::reached(Point::DeliverAfterCut);

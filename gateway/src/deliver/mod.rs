@@ -13,6 +13,7 @@
 //! Guaranteed: [`Delivery::append`] returns `Ok` only when the rows are durable; from then on they are stored exactly once,
 //! or kept as dead letters where their store refuses them for their content, whatever is killed meanwhile.
 
+mod claims;
 mod cut;
 pub mod dead_letters;
 mod feed;
@@ -201,6 +202,11 @@ impl Delivery {
     /// How full the log of a store is: 1 is full.
     pub fn load(&self, log: LogName) -> f64 {
         self.feed(log).log.load()
+    }
+
+    /// How long the oldest rows of a log have been on their way to their store.
+    pub fn lag(&self, log: LogName) -> Duration {
+        self.feed(log).frames.lag()
     }
 
     /// The state of each log.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::claims::Claims;
 use super::feed::Feed;
 use super::frames::Frames;
 use super::gather::Gather;
@@ -21,6 +22,7 @@ use super::resume::Resume;
 use super::{CutLimits, Delivery, LogName, Recent};
 use crate::observe::Metrics;
 use crate::store::Store;
+use crate::store::timescale::Timescale;
 use crate::wal::entry::{Compression, RequestHeader};
 use crate::wal::{Definitions, Disk, LocalDisk, Log, LogError, LogOptions, Position};
 
@@ -47,6 +49,8 @@ pub struct DeliveryOptions {
     pub directory: PathBuf,
     /// Timescale and how it is fed.
     pub timescale: LaneOptions,
+    /// Where gateways agree on who delivers a request that several of them got.
+    pub claims: Arc<Timescale>,
     /// ClickHouse and how it is fed.
     pub clickhouse: LaneOptions,
     /// Most bytes of the log of dead letters.
@@ -123,6 +127,7 @@ impl Delivery {
             halt: &halt,
             prepared: &prepared,
             window_bytes: options.window_bytes,
+            claims: &options.claims,
         };
         let keep = Some(Arc::clone(&letters.log));
         let letters_lane = LaneOptions {
@@ -175,6 +180,7 @@ struct Parts<'a> {
     halt: &'a CancellationToken,
     prepared: &'a [watch::Sender<bool>; 2],
     window_bytes: usize,
+    claims: &'a Arc<Timescale>,
 }
 
 impl Parts<'_> {
@@ -199,6 +205,7 @@ impl Parts<'_> {
             window_bytes: self.window_bytes,
             metrics: Arc::clone(self.metrics),
             dead_letters,
+            claims: Claims::new(Arc::clone(self.claims)),
             parked: Mutex::default(),
             lanes: Mutex::new(std::mem::take(&mut resume.lanes)),
             progress: OnceCell::new(),

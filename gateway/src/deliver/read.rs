@@ -2,6 +2,7 @@
 //!
 //! Frames that were there before a restart may be settled in part: [`Resume`] knows what is left of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -16,6 +17,9 @@ use crate::wal::{Definitions, LogError, LogReader, Position};
 
 /// Bytes of frames that are read from the disk in one go.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Frames that are taken from memory in one go.
+const MAX_RECENT: usize = 1024;
 
 /// What one go on the disk brought.
 struct Chunk {
@@ -43,12 +47,9 @@ impl Feed {
         let mut reader = None;
         loop {
             self.has_room().await?;
-            if let Some(recent) = self.log.recent(next) {
-                match &*recent {
-                    Recent::Rows(frame) => self.hand_out(next, frame, &mut resume),
-                    Recent::Note => self.frames.skip_to(next.next()),
-                }
-                next = next.next();
+            let recent = self.take_recent(next);
+            if !recent.is_empty() {
+                next = self.hand_out_recent(recent, &mut resume).await?;
                 continue;
             }
             if next <= *synced.borrow_and_update() {
@@ -60,6 +61,41 @@ impl Feed {
                 () = self.draining() => return Err(Stopped),
             }
         }
+    }
+
+    /// Frames that are still in memory, from `next` on, as many as a window takes.
+    fn take_recent(&self, next: Position) -> Vec<(Position, Arc<Recent>)> {
+        let (mut frames, mut at, mut bytes) = (Vec::new(), next, self.frames.bytes());
+        while bytes < self.window_bytes && frames.len() < MAX_RECENT {
+            let Some(recent) = self.log.recent(at) else { break };
+            if let Recent::Rows(frame) = &*recent {
+                bytes += bytes_of(frame);
+            }
+            frames.push((at, recent));
+            at = at.next();
+        }
+        frames
+    }
+
+    async fn hand_out_recent(
+        &self,
+        recent: Vec<(Position, Arc<Recent>)>,
+        resume: &mut Resume,
+    ) -> Result<Position, Stopped> {
+        let requests = recent.iter().filter_map(|(position, recent)| match &**recent {
+            Recent::Rows(frame) => Some((*position, frame)),
+            Recent::Note => None,
+        });
+        let elsewhere = self.claimed_elsewhere(requests).await?;
+        let mut next = Position(0);
+        for (position, recent) in recent {
+            next = position.next();
+            match &*recent {
+                Recent::Rows(frame) => self.hand_out(position, frame, resume, &elsewhere),
+                Recent::Note => self.frames.skip_to(next),
+            }
+        }
+        Ok(next)
     }
 
     /// Waits until more rows may be handed out.
@@ -84,12 +120,15 @@ impl Feed {
         match flatten(read.await) {
             Ok(chunk) => {
                 let mut at = from;
+                let requests =
+                    chunk.frames.iter().filter_map(|(position, frame)| Some((*position, frame.as_ref()?)));
+                let elsewhere = self.claimed_elsewhere(requests).await?;
                 for (position, frame) in &chunk.frames {
                     if *position > at {
                         self.frames.skip_to(*position);
                     }
                     match frame {
-                        Some(frame) => self.hand_out(*position, frame, resume),
+                        Some(frame) => self.hand_out(*position, frame, resume, &elsewhere),
                         // It stands for a row that is never settled: the frame stays in the log.
                         None => self.frames.hand_out(*position, 1, 0),
                     }
@@ -109,8 +148,15 @@ impl Feed {
         }
     }
 
-    /// Gives the rows of a frame to the gathering, without those that a cut holds already.
-    fn hand_out(&self, position: Position, frame: &RequestEntry, resume: &mut Resume) {
+    /// Gives the rows of a frame to the gathering, without those that a cut holds already, and without those of a request
+    /// that another gateway delivers.
+    fn hand_out(
+        &self,
+        position: Position,
+        frame: &RequestEntry,
+        resume: &mut Resume,
+        elsewhere: &HashSet<Position>,
+    ) {
         if resume.is_settled(position) {
             self.frames.skip_to(position.next());
             return;
@@ -124,7 +170,7 @@ impl Feed {
                     left.into_iter().map(move |piece| (key.clone(), piece)).collect::<Vec<_>>()
                 })),
                 Err(error) => {
-                    tracing::error!(%position, %error, "rows of a frame cannot be read: they stay in the log")
+                    tracing::error!(%position, %error, "rows of a frame cannot be read: they stay in the log");
                 }
             }
         }
@@ -135,8 +181,15 @@ impl Feed {
             pieces.iter().map(|(_, piece)| piece.batch.memory_bytes()).sum()
         };
         self.frames.hand_out(position, rows, bytes);
+        let is_elsewhere = elsewhere.contains(&position) && held.is_empty();
+        if is_elsewhere {
+            self.metrics.claimed_elsewhere(self.name, rows);
+        }
         for (key, piece) in pieces {
-            self.gather.push(key, piece);
+            match is_elsewhere {
+                true => self.note_needless(key, vec![piece]),
+                false => self.gather.push(key, piece),
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::cut::NO_LANE;
 use super::gather::{GatherKey, Piece};
 use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader};
 use crate::wal::{LogError, LogReader, Position};
@@ -66,8 +67,28 @@ impl Resume {
                 }
             }
         }
-        resume.from = resume.open.first_key_value().map_or(resume.until.next(), |(position, _)| *position);
+        resume.finish();
         Ok(resume)
+    }
+
+    fn settle(&mut self, plan: &CutPlan) {
+        for source in &plan.sources {
+            let Some(rows) = self.open.get_mut(&source.position) else { continue };
+            *rows = rows.saturating_sub(u64::from(source.count));
+            if *rows == 0 {
+                self.open.remove(&source.position);
+                self.held.remove(&source.position);
+            }
+        }
+    }
+
+    /// The log has been read to its end.
+    fn finish(&mut self) {
+        // What needed no sending is done with its plan, whether the note that says so was written or not.
+        for (_, plan) in self.cuts.extract_if(.., |_, plan| plan.lane == NO_LANE).collect::<Vec<_>>() {
+            self.settle(&plan);
+        }
+        self.from = self.open.first_key_value().map_or(self.until.next(), |(position, _)| *position);
     }
 
     fn apply(&mut self, position: Position, header: EntryHeader, each: &mut dyn FnMut(RequestHeader)) {
@@ -108,16 +129,11 @@ impl Resume {
     fn done(&mut self, done: &DoneEntry) {
         for number in &done.cuts {
             let Some(plan) = self.cuts.remove(number) else { continue };
-            let last = self.lanes.entry(plan.lane).or_default();
-            *last = (*last).max(plan.number);
-            for source in &plan.sources {
-                let Some(rows) = self.open.get_mut(&source.position) else { continue };
-                *rows = rows.saturating_sub(u64::from(source.count));
-                if *rows == 0 {
-                    self.open.remove(&source.position);
-                    self.held.remove(&source.position);
-                }
+            if plan.lane != NO_LANE {
+                let last = self.lanes.entry(plan.lane).or_default();
+                *last = (*last).max(plan.number);
             }
+            self.settle(&plan);
         }
         // What is before the low-water mark was settled, by notes that may have left the log already.
         let still_open = self.open.split_off(&done.low_water);
@@ -145,28 +161,41 @@ impl Resume {
 }
 
 impl Held {
+    /// Whether no cut holds anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What no cut holds of a piece.
     pub(super) fn left_of(&self, key: &GatherKey, piece: Piece) -> Vec<Piece> {
-        let mut held: Vec<&Range<u32>> = self
-            .0
-            .iter()
-            .filter(|rows| rows.batch == piece.index && rows.day == key.day)
-            .map(|rows| &rows.rows)
-            .collect();
-        if held.is_empty() {
+        if self.0.is_empty() {
             return vec![piece];
         }
-        held.sort_by_key(|rows| rows.start);
         let end = piece.start.saturating_add(u32::try_from(piece.batch.len()).unwrap_or(u32::MAX));
+        let left = self.ranges_left(piece.index, key.day, piece.start..end);
+        let part = |rows: Range<u32>| {
+            let (offset, count) = (index(rows.start - piece.start), index(rows.end - rows.start));
+            Piece { start: rows.start, batch: piece.batch.slice(offset, count), ..piece.clone() }
+        };
+        left.into_iter().map(part).collect()
+    }
+
+    /// What no cut holds of these rows of a batch and partition.
+    fn ranges_left(&self, batch: u16, day: Option<i64>, rows: Range<u32>) -> Vec<Range<u32>> {
+        let of_part = self.0.iter().filter(|held| held.batch == batch && held.day == day);
+        let mut held: Vec<&Range<u32>> = of_part.map(|held| &held.rows).collect();
+        held.sort_by_key(|held| held.start);
         let mut left = Vec::new();
-        let mut at = piece.start;
-        for rows in held.into_iter().chain(std::iter::once(&(end..end))) {
-            let until = rows.start.min(end);
+        let mut at = rows.start;
+        for held in held {
+            let until = held.start.min(rows.end);
             if until > at {
-                let (offset, count) = (index(at - piece.start), index(until - at));
-                left.push(Piece { start: at, batch: piece.batch.slice(offset, count), ..piece.clone() });
+                left.push(at..until);
             }
-            at = at.max(rows.end);
+            at = at.max(held.end);
+        }
+        if rows.end > at {
+            left.push(at..rows.end);
         }
         left
     }
@@ -175,3 +204,6 @@ impl Held {
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::idempotency::{Guard, Identity, KeyScope};
+use super::load::LoadSignal;
 use super::{AckLevel, BadRecords, Caller, MAX_LISTED_ERRORS, Receipt, RecordError, now};
 use crate::decode::Decoded;
 use crate::deliver::{Delivery, Encoded, LogName, dead_letters};
@@ -24,6 +25,7 @@ use crate::wal::entry::{self, RequestEntry, StoredKey};
 pub(super) struct Submission {
     pub(super) tables: Snapshot,
     pub(super) delivery: Arc<Delivery>,
+    pub(super) load: Arc<LoadSignal>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) caller: Caller,
     pub(super) bad_records: BadRecords,
@@ -46,6 +48,7 @@ impl Submission {
         let batches = std::mem::take(&mut self.decoded.batches);
         let receipt = receipt(&self.decoded, AckLevel::Durable);
         let frames = self.frames(batches, &receipt)?;
+        self.load.before_append(frames.iter().map(|(log, _)| *log)).await?;
         let appended = self.append(frames).await?;
         drop(self.memory);
         received.accepted(receipt.rejected);
@@ -83,15 +86,19 @@ impl Submission {
             }
         }
         let key = self.guard.as_ref().map(|guard| stored_key(guard.identity(), receipt));
-        let filled = of_logs.into_iter().filter(|(_, batches)| !batches.is_empty());
-        filled
-            .map(|(log, batches)| {
+        let filled: Vec<_> = of_logs.into_iter().filter(|(_, batches)| !batches.is_empty()).collect();
+        let frames = filled.len();
+        let encode = filled.into_iter().enumerate();
+        encode
+            .map(|(at, (log, batches))| {
                 let request = RequestEntry {
                     tenant: self.caller.tenant.clone(),
                     protocol: self.caller.protocol.name().to_owned(),
                     caller: self.caller.name.clone(),
                     records: u32::try_from(receipt.accepted).unwrap_or(u32::MAX),
-                    key: key.clone(),
+                    // With the last frame alone: after a crash between two of them the request is not known, so that
+                    // its sender brings what is missing.
+                    key: key.clone().filter(|_| at + 1 == frames),
                     batches,
                 };
                 Ok((log, self.delivery.encode(log, request)?))

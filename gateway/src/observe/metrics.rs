@@ -239,7 +239,7 @@ impl Metrics {
         let delivery_events = Family::default();
         registry.register(
             "delivery_events",
-            "What a store did to cuts that it had: renewed (lost, sent again), regressed (came back older), gap (older than the log)",
+            "What a store did to cuts that it had: renewed (lost, sent again), regressed (came back older), gap (older than the log); rows that another gateway claimed (claimed_elsewhere)",
             Family::clone(&delivery_events),
         );
 
@@ -372,6 +372,12 @@ impl Metrics {
     /// Counts a store that came back older than the log reaches.
     pub fn gap(&self, log: LogName) {
         self.cut_event(log, "gap");
+    }
+
+    /// Counts rows of a request that another gateway delivers.
+    pub fn claimed_elsewhere(&self, log: LogName, rows: usize) {
+        let labels = EventLabels { log: log.name(), event: "claimed_elsewhere" };
+        self.delivery_events.get_or_create(&labels).inc_by(count(rows));
     }
 
     fn cut_event(&self, log: LogName, event: &'static str) {

@@ -2,6 +2,7 @@
 //! ([`super::messages`]), a refusal before any handler had the call is counted, and codes that tonic answers with are
 //! corrected.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -10,7 +11,7 @@ use axum::response::Response;
 use tonic::{Code, Status};
 
 use super::connections::Peer;
-use super::messages::{self, Delivered};
+use super::messages::{self, Delivered, Rules};
 use super::{Shared, flight, grpc, otlp};
 use crate::ingest::Protocol;
 use crate::rejection::{correct_tonic_code, word_of_code};
@@ -21,8 +22,13 @@ pub(super) async fn pass(State(shared): State<Shared>, request: Request, next: N
     let (mut parts, body) = request.into_parts();
     let (protocol, is_stream) = (protocol(parts.uri.path()), messages::is_stream(parts.uri.path()));
     let delivered = Delivered::default();
-    let limits = shared.body_limits(Peer::of(&parts.extensions));
-    let body = messages::bounded(body, &mut parts.headers, is_stream, limits, delivered.clone());
+    let rules = Rules {
+        is_stream,
+        limits: shared.body_limits(Peer::of(&parts.extensions)),
+        // Who asks whether we are alive is not held up.
+        load: protocol.map(|_| Arc::clone(shared.ingest.load())),
+    };
+    let body = messages::bounded(body, &mut parts.headers, rules, delivered.clone());
     let mut response = next.run(Request::from_parts(parts, body)).await;
 
     let code = response.headers().get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
@@ -29,7 +29,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::body::{self, BodyError, BodyLimits, ContentEncoding};
-use crate::memory::MemoryGrant;
+use crate::ingest::load::LoadSignal;
+use crate::memory::{MemoryExhausted, MemoryGrant};
 use crate::rejection::Rejection;
 
 /// Bytes before each message.
@@ -64,21 +65,24 @@ pub(super) fn is_stream(path: &str) -> bool {
     STREAMS.contains(&path)
 }
 
+/// The rules for the messages of a call.
+pub(super) struct Rules {
+    /// Whether there may be more than one.
+    pub(super) is_stream: bool,
+    /// The limits of each.
+    pub(super) limits: BodyLimits,
+    /// What slows them down, and says when to come again after a refusal.
+    pub(super) load: Option<Arc<LoadSignal>>,
+}
+
 /// The body of a call with these headers as its handler shall read it. The headers say afterwards what it is.
-pub(super) fn bounded(
-    body: Body,
-    headers: &mut HeaderMap,
-    is_stream: bool,
-    limits: BodyLimits,
-    delivered: Delivered,
-) -> Body {
+pub(super) fn bounded(body: Body, headers: &mut HeaderMap, rules: Rules, delivered: Delivered) -> Body {
     let messages = Messages {
         body,
         rest: Bytes::new(),
         encoding: encoding(headers),
-        is_stream,
-        deadline: Instant::now() + limits.timeout,
-        limits,
+        deadline: Instant::now() + rules.limits.timeout,
+        rules,
         message: None,
         held: None,
         delivered,
@@ -107,15 +111,23 @@ struct Messages {
     /// What has arrived beyond the message before.
     rest: Bytes,
     encoding: Option<ContentEncoding>,
-    is_stream: bool,
     /// Until when a call with one message only has to end.
     deadline: Instant,
-    limits: BodyLimits,
+    rules: Rules,
     /// The message whose prefix was handed on.
     message: Option<Bytes>,
     /// Pays for the message that was handed on.
     held: Option<MemoryGrant>,
     delivered: Delivered,
+}
+
+/// Why a call ends early.
+enum Ended {
+    Refused(Rejection),
+    /// A code that gRPC prescribes and no rejection has.
+    Prescribed(Status),
+    /// The connection broke, or the client took the call back.
+    Broken(axum::Error),
 }
 
 impl Messages {
@@ -124,35 +136,46 @@ impl Messages {
         if let Some(message) = self.message.take() {
             return Ok(Some(message));
         }
-        if self.is_stream {
+        let next = if self.rules.is_stream {
             // Its handler has taken the one before by now, and answers for it.
             self.held = None;
-            return self.next_message().await;
-        }
-        let deadline = self.deadline;
-        match tokio::time::timeout_at(deadline, self.next_message()).await {
-            Ok(next) => next,
-            Err(_) => Err(self.too_late()),
-        }
+            self.next_message().await
+        } else {
+            let deadline = self.deadline;
+            match tokio::time::timeout_at(deadline, self.next_message()).await {
+                Ok(next) => next,
+                Err(_) => Err(self.too_late()),
+            }
+        };
+        next.map_err(|ended| match ended {
+            Ended::Refused(rejection) => match &self.rules.load {
+                Some(load) => load.pace(rejection).to_status().into(),
+                None => rejection.to_status().into(),
+            },
+            Ended::Prescribed(status) => status.into(),
+            Ended::Broken(error) => error.into(),
+        })
     }
 
     /// Waits for a message to begin, then reads it and gives its prefix.
-    async fn next_message(&mut self) -> Result<Option<Bytes>, axum::BoxError> {
+    async fn next_message(&mut self) -> Result<Option<Bytes>, Ended> {
         if self.rest.is_empty() {
             match self.frame().await? {
                 Some(data) => self.rest = data,
                 None => return Ok(None),
             }
         }
-        if !self.is_stream && self.delivered.get() {
-            return Err(refused(Rejection::Malformed("the call takes one message, and has more".to_owned())));
+        if !self.rules.is_stream && self.delivered.get() {
+            return Err(malformed("the call takes one message, and has more"));
         }
-        let message = match tokio::time::timeout(self.limits.timeout, self.message()).await {
+        if let Some(load) = &self.rules.load {
+            load.before_body().await;
+        }
+        let message = match tokio::time::timeout(self.rules.limits.timeout, self.message()).await {
             Ok(message) => message?,
             Err(_) => return Err(self.too_late()),
         };
-        let length =
-            u32::try_from(message.len()).map_err(|_| refused(BodyError::TooLarge(self.limits.compressed)))?;
+        let length = u32::try_from(message.len()).map_err(|_| self.too_large())?;
         let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
         prefix.put_u8(0);
         prefix.put_u32(length);
@@ -162,12 +185,13 @@ impl Messages {
     }
 
     /// The rest of a message that has begun, decompressed.
-    async fn message(&mut self) -> Result<Bytes, axum::BoxError> {
-        let mut memory = self.limits.memory.grant();
-        let mut prefix = self.gather(PREFIX_BYTES, &mut memory).await?;
-        let (flag, length) = (prefix.try_get_u8()?, usize::try_from(prefix.try_get_u32()?)?);
-        if length > self.limits.compressed {
-            return Err(refused(BodyError::TooLarge(self.limits.compressed)));
+    async fn message(&mut self) -> Result<Bytes, Ended> {
+        let mut memory = self.rules.limits.memory.grant();
+        let prefix = self.gather(PREFIX_BYTES, &mut memory).await?;
+        let [flag, length @ ..] = prefix.first_chunk::<PREFIX_BYTES>().copied().unwrap_or_default();
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > self.rules.limits.compressed {
+            return Err(self.too_large());
         }
         let encoding = match (flag, self.encoding) {
             (0, _) => None,
@@ -175,46 +199,44 @@ impl Messages {
             (1, None) => {
                 // The code that gRPC's "Compression" document prescribes.
                 let reason = "a message is compressed, but no grpc-encoding says how";
-                return Err(Status::internal(reason).into());
+                return Err(Ended::Prescribed(Status::internal(reason)));
             }
             (flag, _) => {
-                let reason = format!("a message begins with {flag}, which is neither 0 nor 1");
-                return Err(refused(Rejection::Malformed(reason)));
+                return Err(malformed(format!("a message begins with {flag}, which is neither 0 nor 1")));
             }
         };
         let mut message = self.gather(length, &mut memory).await?;
         if let Some(encoding) = encoding.filter(|_| length > 0) {
-            let limit = self.limits.decompressed;
-            (message, memory) = body::decompress(message, encoding, limit, memory).await.map_err(refused)?;
+            let limit = self.rules.limits.decompressed;
+            (message, memory) = body::decompress(message, encoding, limit, memory).await?;
         }
         self.held = Some(memory);
         Ok(message)
     }
 
     /// `length` bytes of the body, of which `memory` pays for those that have arrived.
-    async fn gather(&mut self, length: usize, memory: &mut MemoryGrant) -> Result<Bytes, axum::BoxError> {
+    async fn gather(&mut self, length: usize, memory: &mut MemoryGrant) -> Result<Bytes, Ended> {
         if self.rest.len() >= length {
-            memory.resize(length).map_err(refused)?;
+            memory.resize(length)?;
             return Ok(self.rest.split_to(length));
         }
         let mut gathered: Vec<u8> = Vec::new();
         loop {
             let more = self.rest.len().min(length - gathered.len());
             let piece = self.rest.split_to(more);
-            body::append(&mut gathered, &piece, length, memory).map_err(refused)?;
+            body::append(&mut gathered, &piece, length, memory)?;
             if gathered.len() == length {
                 return Ok(gathered.into());
             }
-            self.rest = self.frame().await?.ok_or_else(|| {
-                refused(Rejection::Malformed("the call ends in the middle of a message".to_owned()))
-            })?;
+            let data = self.frame().await?;
+            self.rest = data.ok_or_else(|| malformed("the call ends in the middle of a message"))?;
         }
     }
 
     /// The next data that arrived; none at the end of the body.
-    async fn frame(&mut self) -> Result<Option<Bytes>, axum::BoxError> {
+    async fn frame(&mut self) -> Result<Option<Bytes>, Ended> {
         while let Some(frame) = self.body.frame().await {
-            if let Ok(data) = frame?.into_data()
+            if let Ok(data) = frame.map_err(Ended::Broken)?.into_data()
                 && !data.is_empty()
             {
                 return Ok(Some(data));
@@ -223,13 +245,31 @@ impl Messages {
         Ok(None)
     }
 
-    fn too_late(&self) -> axum::BoxError {
-        refused(BodyError::TimedOut(self.limits.timeout))
+    fn too_late(&self) -> Ended {
+        BodyError::TimedOut(self.rules.limits.timeout).into()
+    }
+
+    fn too_large(&self) -> Ended {
+        BodyError::TooLarge(self.rules.limits.compressed).into()
     }
 }
 
-fn refused(why: impl Into<Rejection>) -> axum::BoxError {
-    why.into().to_status().into()
+fn malformed(reason: impl Into<String>) -> Ended {
+    Ended::Refused(Rejection::Malformed(reason.into()))
+}
+
+// === impl Ended ===
+
+impl From<BodyError> for Ended {
+    fn from(error: BodyError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<MemoryExhausted> for Ended {
+    fn from(error: MemoryExhausted) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 #[cfg(test)]

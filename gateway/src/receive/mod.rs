@@ -96,8 +96,10 @@ impl Gateway {
         }
     }
 
-    /// Counts a request that was refused before [`Ingest::receive`] had it, which counts the others.
+    /// Counts a request that was refused before [`Ingest::receive`] had it, which counts the others, and says when to
+    /// come again.
     pub fn refuse(&self, protocol: Protocol, rejection: Rejection, begun: Instant) -> Rejection {
+        let rejection = self.ingest.load().pace(rejection);
         self.metrics.refused(protocol, rejection.code(), begun.elapsed());
         rejection
     }

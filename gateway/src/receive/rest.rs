@@ -127,6 +127,7 @@ async fn prepare(
     // Before the body is read: a table that does not exist is told without it.
     let kind = table_kind(shared, &table)?;
     let (parts, body) = request.into_parts();
+    shared.ingest.load().before_body().await;
     let limits = shared.body_limits(Peer::of(&parts.extensions));
     let body = body::read(body, &parts.headers, &limits).await?;
     let format = BodyFormat::of(&parts.headers, &body.bytes)?;

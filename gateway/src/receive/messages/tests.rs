@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Buf as _;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use proptest::prelude::*;
@@ -53,7 +54,8 @@ fn call(memory: &MemoryBudget, encoding: &'static str, is_stream: bool) -> Call 
     }
     let delivered = Delivered::default();
     let body = Body::new(StreamBody::new(frames));
-    let body = bounded(body, &mut headers, is_stream, limits(memory), delivered.clone());
+    let rules = Rules { is_stream, limits: limits(memory), load: None };
+    let body = bounded(body, &mut headers, rules, delivered.clone());
     Call { client, body, delivered }
 }
 

@@ -112,6 +112,7 @@ async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Re
 async fn prepare(shared: &Shared, request: Request) -> Result<(RequestOptions, ReceivedBody), Rejection> {
     let options = options::of_request(request.headers())?;
     let (parts, body) = request.into_parts();
+    shared.ingest.load().before_body().await;
     let limits = shared.body_limits(Peer::of(&parts.extensions));
     Ok((options, body::read(body, &parts.headers, &limits).await?))
 }

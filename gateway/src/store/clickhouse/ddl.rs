@@ -12,8 +12,8 @@
 //! of every value that is not a string, and the aliases `NAME.k` and `NAME.v` for readers who expect
 //! `Nested(k String, v String)`.
 //!
-//! Texts are packed with ZSTD(1), everything else with LZ4: numbers, times and dictionaries are small either way, and at
-//! 100,000 log records a second the difference is a twentieth of what an insert and its merges cost.
+//! Texts are packed with ZSTD(1), everything else with LZ4: numbers, times and dictionaries are small either way, and
+//! at 100,000 log records a second the difference is a twentieth of what an insert and its merges cost.
 //!
 //! Every table ends with the columns `tidewell_log` and `tidewell_cut`: which cut of which log a row came with. They are
 //! none of the definition's columns; a minmax index finds the rows of a cut.

@@ -32,7 +32,7 @@ const BUSY: [u32; 18] = [
 ];
 
 /// Codes that mean "not there", that its disk or the system beneath it failed, or that whoever runs it has to act.
-const UNAVAILABLE: [u32; 30] = [
+const UNAVAILABLE: [u32; 32] = [
     3,    // UNEXPECTED_END_OF_FILE
     40,   // CHECKSUM_DOESNT_MATCH
     49,   // LOGICAL_ERROR
@@ -44,6 +44,7 @@ const UNAVAILABLE: [u32; 30] = [
     95,   // CANNOT_READ_FROM_SOCKET
     96,   // CANNOT_WRITE_TO_SOCKET
     107,  // FILE_DOESNT_EXIST
+    115,  // UNKNOWN_SETTING: it is another server than the one that was asked what it knows
     192,  // UNKNOWN_USER
     193,  // WRONG_PASSWORD
     209,  // SOCKET_TIMEOUT
@@ -54,6 +55,7 @@ const UNAVAILABLE: [u32; 30] = [
     279,  // ALL_CONNECTION_TRIES_FAILED
     424,  // CANNOT_LINK
     425,  // SYSTEM_ERROR
+    452,  // SETTING_CONSTRAINT_VIOLATION
     497,  // ACCESS_DENIED
     499,  // S3_ERROR
     516,  // AUTHENTICATION_FAILED

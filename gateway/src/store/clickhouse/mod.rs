@@ -118,8 +118,8 @@ impl ClickHouse {
         }
     }
 
-    /// The server, asked what it is and tried out if that was not done yet. An error with the way out when rows cannot be
-    /// stored in it exactly once.
+    /// Asks the server what it is and tries it out, if that was not done yet. An error with the way out when rows cannot
+    /// be stored in it exactly once.
     pub async fn look_at_server(&self) -> Result<(), StoreError> {
         self.server().await.map(drop)
     }

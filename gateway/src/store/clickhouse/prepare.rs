@@ -1,5 +1,5 @@
-//! Makes a table in ClickHouse fit its definition: looks at the catalogue, creates or adds what is missing, refuses what
-//! delivery cannot rely on.
+//! Makes a table in ClickHouse fit its definition: looks at the catalogue, creates or adds what is missing, refuses
+//! what delivery cannot rely on.
 
 use std::collections::HashMap;
 
@@ -94,21 +94,21 @@ impl Existing {
         let engine = self.engine_full.split([' ', '(']).next().unwrap_or_default();
         if !engine.ends_with("MergeTree") {
             return Err(schema_error(format!(
-                "table \"{name}\" is of engine {engine}, whose INSERTs cannot be made exactly once: register a table of \
-                 another name and read both through a view"
+                "table \"{name}\" is of engine {engine}, whose INSERTs cannot be made exactly once: register a table \
+                 of another name and read both through a view"
             )));
         }
         if self.has_no_window(engine) {
             return Err(schema_error(format!(
-                "table \"{name}\" has a deduplication window of 0, with which a retry doubles rows: ALTER TABLE `{name}` \
-                 MODIFY SETTING {} = 10000",
+                "table \"{name}\" has a deduplication window of 0, with which a retry doubles rows: \
+                 ALTER TABLE `{name}` MODIFY SETTING {} = 10000",
                 window_of(engine)
             )));
         }
         if !self.is_coarse(table) {
             return Err(schema_error(format!(
-                "table \"{name}\" is partitioned by {}, so that one INSERT may be several parts: partition it by day or \
-                 more, as `tidewell schema` shows, and copy its rows",
+                "table \"{name}\" is partitioned by {}, so that one INSERT may be several parts: partition it by day \
+                 or more (PARTITION BY toDate32 of its time column) and copy its rows",
                 self.partition_key
             )));
         }

@@ -12,13 +12,17 @@ use arrow::ipc::writer::StreamWriter;
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::error::{data_error, schema_error};
+use super::error::{data_error, unavailable};
 use super::server::Server;
 use super::{ClickHouse, ddl, write};
 use crate::store::StoreError;
 
-/// More than `max_insert_block_size` by default, 1,048,449, on which the number of parts depends first.
-const ROWS: usize = 1_100_000;
+/// More than `min_insert_block_size_rows` by default, 1,048,449.
+const ROWS: usize = BATCHES * BATCH_ROWS;
+/// In pieces, which a server that goes by its own sizes puts together to more than one part. A cut is one piece, and
+/// one part even then; a server that does not take our sizes is none to rely on.
+const BATCHES: usize = 22;
+const BATCH_ROWS: usize = 50_000;
 /// What the names of scratch tables begin with.
 const PREFIX: &str = "tidewell_probe_";
 /// Names of scratch tables that a probe left behind which did not come to its end.
@@ -32,7 +36,7 @@ struct Found {
     parts: u64,
 }
 
-/// An error with the way out when the server is not one to write to.
+/// An error with the way out when the server is not one to write to: it is not available until somebody mends it.
 pub(super) async fn probe(store: &ClickHouse, server: &Server) -> Result<(), StoreError> {
     remove_left_behind(store).await?;
     let table = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
@@ -73,10 +77,13 @@ async fn try_out(store: &ClickHouse, server: &Server, table: &str) -> Result<Fou
 
 fn rows() -> Result<Vec<u8>, ArrowError> {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::UInt8, false)]));
-    let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(UInt8Array::from_value(0, ROWS))])?;
-    let mut out = Vec::with_capacity(ROWS + 4096);
+    let rows =
+        RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(UInt8Array::from_value(0, BATCH_ROWS))])?;
+    let mut out = Vec::with_capacity(ROWS + 16 * 1024);
     let mut writer = StreamWriter::try_new(&mut out, &schema)?;
-    writer.write(&rows)?;
+    for _ in 0..BATCHES {
+        writer.write(&rows)?;
+    }
     writer.finish()?;
     drop(writer);
     Ok(out)
@@ -85,24 +92,26 @@ fn rows() -> Result<Vec<u8>, ArrowError> {
 fn judge(found: Found) -> Result<(), StoreError> {
     let once = u64::try_from(ROWS).unwrap_or(u64::MAX);
     if found.rows > once {
-        return Err(schema_error(
-            "it stores an INSERT again that comes again with the same insert_deduplication_token, so that a retry would \
-             double rows: let the profile of the user of clickhouse.user allow insert_deduplicate = 1, \
-             deduplicate_insert = 'enable' and async_insert = 0",
-        ));
+        return Err(unavailable(format!(
+            "it stores an INSERT again that comes again with the same insert_deduplication_token ({} rows instead of \
+             {once}), so that a retry would double rows: let the profile of the user of clickhouse.user allow \
+             insert_deduplicate = 1, deduplicate_insert = 'enable' and async_insert = 0",
+            found.rows
+        )));
     }
     if found.rows < once {
-        return Err(schema_error(format!(
+        return Err(unavailable(format!(
             "it said that {once} rows of a probe were stored, and has {} of them: let the profile of the user of \
              clickhouse.user allow async_insert = 0, and look for materialized settings or policies that hide rows",
             found.rows
         )));
     }
     if found.parts != 1 {
-        return Err(schema_error(format!(
+        return Err(unavailable(format!(
             "it makes {} parts of one INSERT of {once} rows, so that a crash could leave half a cut behind: let the \
              profile of the user of clickhouse.user allow max_insert_threads = 1, max_insert_block_size, \
-             min_insert_block_size_rows and min_insert_block_size_bytes as `tidewell` sends them, or report this version",
+             min_insert_block_size_rows and min_insert_block_size_bytes as tidewell sends them, or report this \
+             version",
             found.parts
         )));
     }
@@ -123,7 +132,7 @@ mod tests {
             (0, 0, "async_insert = 0"),
         ] {
             let refused = judge(Found { rows, parts }).unwrap_err();
-            assert!(matches!(refused, StoreError::Schema { .. }), "{refused}");
+            assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused}");
             assert!(refused.to_string().contains(word), "{refused}");
         }
     }

@@ -13,7 +13,7 @@
 //! | in state | the server is asked | and says | next |
 //! |---|---|---|---|
 //! | `First` | to insert | stored | end: done |
-//! | | | refused | `Counting` |
+//! | | | refused: a value or the table does not fit | `Counting` |
 //! | `Before` | for the cut's rows | all | end: done |
 //! | | | none, some | `Again` |
 //! | `Again` | to insert, same token | stored, refused | `Counting` |
@@ -26,7 +26,7 @@
 //! | | | none | end: lost, or refused if the INSERT was |
 //! | | | some | end: torn |
 //!
-//! Any error but a refusal of the data ends the call with `Retry`, and the next call begins with `Before`. The
+//! Any error but a refusal ends the call with `Retry`, and the next call begins with `Before`. The
 //! tests walk through every order of events that a server, a network and a gateway that dies can produce.
 //!
 //! Not covered, because it needs a server that forgets tokens (a power loss, since the server never syncs its notes of
@@ -57,7 +57,8 @@ pub(super) enum State {
 pub(super) enum Answer {
     /// OK, which a poisoned token is answered with as well.
     Stored,
-    /// A value does not fit.
+    /// A value does not fit, or the table is not as the rows are. Something behind the table may have said so, after the
+    /// rows were stored.
     Refused,
 }
 
@@ -107,7 +108,7 @@ pub(super) enum Outcome {
     StillRunning,
     /// The token is poisoned: go on with the next epoch.
     Lost,
-    /// The rows are not there and will not be: a value does not fit.
+    /// The rows are not there, and nothing is on the way: a value or the table does not fit.
     Refused,
     /// A part of the rows is there.
     Torn,

@@ -1,5 +1,5 @@
-//! What the server at the other end can do: asked once, before the first insert, and again when an answer, or the lack of
-//! one, shows that it may have been replaced.
+//! What the server at the other end can do: asked once, before the first insert, and again when an answer, or the
+//! lack of one, shows that it may have been replaced.
 
 use std::collections::HashSet;
 
@@ -32,8 +32,8 @@ pub(super) const PINNED: [(&str, &str); 12] = [
     ("input_format_null_as_default", "0"),
 ];
 
-/// Settings of a count of a cut's rows: of what is committed now, wherever the answer comes from, and of all of it or an
-/// error.
+/// Settings of a count of a cut's rows: of what is committed now, wherever the answer comes from, and of all of it or
+/// an error.
 const COUNTING: [(&str, &str); 4] = [
     ("select_sequential_consistency", "1"),
     ("use_query_cache", "0"),

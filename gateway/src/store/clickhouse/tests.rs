@@ -80,9 +80,9 @@ async fn an_exception_behind_a_status_of_200_is_an_error() {
     let error = outcome(Behaviour::Answer(answer)).await.unwrap_err();
     assert!(matches!(error, StoreError::Busy { .. }), "{error}");
     let header =
-        "HTTP/1.1 200 OK\r\nX-ClickHouse-Exception-Code: 60\r\nConnection: close\r\n\r\nCode: 60. gone";
+        "HTTP/1.1 200 OK\r\nX-ClickHouse-Exception-Code: 210\r\nConnection: close\r\n\r\nCode: 210. gone";
     let error = outcome(Behaviour::Answer(header)).await.unwrap_err();
-    assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
 }
 
 #[tokio::test]

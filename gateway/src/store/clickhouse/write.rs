@@ -13,8 +13,8 @@ use crate::store::{Cut, StoreError};
 
 /// The body goes out in pieces of this size, each compressed for itself.
 const PIECE_BYTES: usize = 1024 * 1024;
-/// `UNKNOWN_SETTING`: the server is not the one that was asked what it knows.
-const UNKNOWN_SETTING: u32 = 115;
+/// Where there is no table there are no rows: `UNKNOWN_TABLE`, `UNKNOWN_DATABASE`.
+const NO_TABLE: [u32; 2] = [60, 81];
 
 /// What names the cut in the server, whatever its epoch.
 fn name(cut: &Cut) -> String {
@@ -44,7 +44,8 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
             Question::Running => running(store, cut).await.map(Event::Running),
         };
         let event = event.unwrap_or_else(|error| {
-            let refused = state.question() == Question::Insert && matches!(error, StoreError::Data { .. });
+            let refused = state.question() == Question::Insert
+                && matches!(error, StoreError::Data { .. } | StoreError::Schema { .. });
             told = Some(error);
             if refused { Event::Answered(Answer::Refused) } else { Event::Unknown }
         });
@@ -68,9 +69,9 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
         Outcome::Torn => Err(StoreError::Busy {
             store: STORE,
             reason: format!(
-                "{counted} of the {} rows of cut {} are in {table}: somebody deleted the others, or the table is partitioned \
-             by less than a day, so that one INSERT is several parts; delete the rows WHERE tidewell_log = {} AND \
-             tidewell_cut = {}, and they will be written again",
+                "{counted} of the {} rows of cut {} are in {table}: somebody deleted the others, or the table is \
+                 partitioned by less than a day, so that one INSERT is several parts; delete the rows WHERE \
+                 tidewell_log = {} AND tidewell_cut = {}, and they will be written again",
                 cut.batch.len(),
                 cut.number,
                 cut.log,
@@ -103,12 +104,9 @@ fn visible(cut: &Cut, rows: u64) -> Rows {
 
 async fn insert(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
     let inserted = send(store, cut, server).await;
-    if let Err(error) = &inserted {
-        let may_be_another = matches!(error, StoreError::Unavailable { .. })
-            || code(&error.to_string()) == Some(UNKNOWN_SETTING);
-        if may_be_another {
-            store.forget_server();
-        }
+    if let Err(StoreError::Unavailable { .. }) = &inserted {
+        // Whoever answers next may be another one.
+        store.forget_server();
     }
     inserted
 }
@@ -179,7 +177,10 @@ async fn count(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<u64, St
     for (name, value) in &server.count_settings {
         query = query.with_setting(*name, *value);
     }
-    store.in_time(query.fetch_one::<u64>()).await
+    match store.in_time(query.fetch_one::<u64>()).await {
+        Err(error) if code(&error.to_string()).is_some_and(|code| NO_TABLE.contains(&code)) => Ok(0),
+        counted => counted,
+    }
 }
 
 /// The column that partitions the table and a time within the cut's one partition; none for tables with a key, which

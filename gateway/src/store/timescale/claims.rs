@@ -33,6 +33,11 @@ const PRUNE: &str = "DELETE FROM tidewell_idempotency WHERE claimed_at < now() -
 /// How often the older ones are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
+/// Tenant, caller, key and hash of the payload of a claim.
+type Key<'a> = (&'a str, &'a str, &'a str, &'a [u8]);
+/// Log and position of the request that holds it.
+type Place = (i64, i64);
+
 /// The key of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -90,7 +95,7 @@ pub(super) async fn claim(
         .query(&statement, &[&tenants, &callers, &keys, &payloads])
         .await
         .map_err(|error| from_postgres(&error))?;
-    let owners: HashMap<(&str, &str, &str, &[u8]), (i64, i64)> = owners
+    let owners: HashMap<Key<'_>, Place> = owners
         .iter()
         .map(|row| ((row.get(0), row.get(1), row.get(2), row.get(3)), (row.get(4), row.get(5))))
         .collect();

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use deadpool_postgres::Transaction;
 use tokio_postgres::GenericClient;
 
-use super::error::{STORE, from_postgres, schema_error};
+use super::error::{STORE, from_postgres, schema_error, unavailable};
 use crate::store::{Cut, StoreError};
 
 /// Moves a lane on that may not have a row yet: `previous` is 0.
@@ -56,6 +56,20 @@ impl Session {
 
 /// Locks the lane's row and moves it on to the cut; [`StoreError::Regressed`] when it is behind the cut's `previous`.
 pub(super) async fn advance(transaction: &Transaction<'_>, cut: &Cut) -> Result<Advance, StoreError> {
+    lock_and_move(transaction, cut).await.map_err(not_of_the_cut)
+}
+
+/// What is wrong with the table of progress says nothing about the cut's own table.
+fn not_of_the_cut(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Schema { reason, .. } => {
+            unavailable(format!("tidewell_progress cannot be used: {reason}; run `tidewell migrate`"))
+        }
+        other => other,
+    }
+}
+
+async fn lock_and_move(transaction: &Transaction<'_>, cut: &Cut) -> Result<Advance, StoreError> {
     let key = Key::of(cut)?;
     let moved = if key.previous == 0 {
         let statement = transaction.prepare_cached(BEGIN).await.map_err(|error| from_postgres(&error))?;

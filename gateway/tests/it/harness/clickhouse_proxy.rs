@@ -44,6 +44,11 @@ pub(crate) struct ClickHouseProxy {
 impl ClickHouseProxy {
     /// A proxy in front of the server at this URL.
     pub(crate) async fn start(url: &str) -> Self {
+        Self::overruling(&[], url).await
+    }
+
+    /// A proxy that gives these settings other values in every request, as a user's profile might.
+    pub(crate) async fn overruling(settings: &'static [(&'static str, &'static str)], url: &str) -> Self {
         let target = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -53,7 +58,7 @@ impl ClickHouseProxy {
             while let Ok((client, _)) = listener.accept().await {
                 let (target, faults) = (target.clone(), Arc::clone(&faults));
                 // A connection that breaks is what this is for.
-                tokio::spawn(async move { drop(serve(client, &target, &faults).await) });
+                tokio::spawn(async move { drop(serve(client, &target, settings, &faults).await) });
             }
         });
         Self { address, plan }
@@ -75,8 +80,14 @@ impl ClickHouseProxy {
     }
 }
 
-async fn serve(mut client: TcpStream, target: &str, faults: &Mutex<VecDeque<Fault>>) -> std::io::Result<()> {
-    let Some(request) = read_request(&mut client).await? else { return Ok(()) };
+async fn serve(
+    mut client: TcpStream,
+    target: &str,
+    settings: &[(&str, &str)],
+    faults: &Mutex<VecDeque<Fault>>,
+) -> std::io::Result<()> {
+    let Some(mut request) = read_request(&mut client).await? else { return Ok(()) };
+    request.overrule(settings);
     let is_insert = request.head().contains("INSERT");
     let fault = if is_insert { faults.lock().pop_front() } else { None }.unwrap_or(Fault::Pass);
     let answer = match fault {
@@ -126,6 +137,23 @@ struct Request {
 }
 
 impl Request {
+    /// Gives parameters of the first line other values.
+    fn overrule(&mut self, settings: &[(&str, &str)]) {
+        let head = self.head();
+        let (line, rest) = head.split_once("\r\n").expect("a request line");
+        let mut parameters: Vec<String> = line.split('&').map(str::to_owned).collect();
+        for parameter in &mut parameters {
+            let name = parameter.split('=').next().unwrap_or_default();
+            if let Some((name, value)) = settings.iter().find(|setting| setting.0 == name) {
+                let version = if parameter.ends_with(" HTTP/1.1") { " HTTP/1.1" } else { "" };
+                *parameter = format!("{name}={value}{version}");
+            }
+        }
+        let head = format!("{}\r\n{rest}", parameters.join("&"));
+        self.bytes.splice(..self.head_bytes, head.bytes());
+        self.head_bytes = head.len();
+    }
+
     fn head(&self) -> String {
         String::from_utf8_lossy(&self.bytes[..self.head_bytes]).into_owned()
     }

@@ -9,6 +9,7 @@ use http_body_util::StreamBody;
 use prost::Message as _;
 use reqwest::Method;
 use tidewell_gateway::config::Config;
+use tidewell_proto::v1;
 use tidewell_proto::v1::ingest_client::IngestClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -328,5 +329,46 @@ async fn every_refusal_is_counted() {
         let name = format!("tidewell_requests_total{{protocol=\"{protocol}\",result=\"{result}\"}}");
         assert_eq!(metric(&gateway, &name).await, count, "{name}");
     }
+    gateway.stop().await;
+}
+
+/// Scenario: no store answers, and metrics come until the log for Timescale has used its space on disk; then logs come.
+/// Guarantees: metrics are refused as overload with a time to come again, in HTTP and gRPC; logs are taken as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_refuses_what_is_for_its_store_alone() {
+    let gateway = TestGateway::start_unready(|config| {
+        config.timescale.url = tidewell_gateway::config::Secret::new("postgres://tidewell@127.0.0.1:1/none");
+        config.clickhouse.url = "http://127.0.0.1:1".to_owned();
+        config.ingest.ack = tidewell_gateway::config::AckSetting::Durable;
+        config.wal.timescale_max_bytes = 8 << 20;
+        config.wal.segment_bytes = 1 << 20;
+        config.wal.compression = tidewell_gateway::config::WalCompression::None;
+    })
+    .await;
+    let sample = serde_json::json!({"metric": "m", "value": 1, "labels": {"text": "x".repeat(1_000_000)}});
+    let mut taken = 0;
+    let refused = loop {
+        let answer = gateway.post("/write/metrics", "application/json", sample.to_string()).await;
+        match answer.status().as_u16() {
+            200 => taken += 1,
+            status => break (status, answer.headers().get("retry-after").cloned()),
+        }
+        assert!(taken < 50, "{taken} MB are in a log of 8 MB");
+    };
+    assert_eq!(refused.0, 429);
+    assert!(refused.1.is_some_and(|after| after.to_str().unwrap().parse::<u64>().unwrap() >= 1));
+    assert!(taken >= 3, "{taken} MB");
+    let value = Some(v1::metric_sample::Value::DoubleValue(1.0));
+    let text = v1::Value { kind: Some(v1::value::Kind::StringValue("x".repeat(1_000_000))) };
+    let labels = [("text".to_owned(), text)].into_iter().collect();
+    let samples =
+        vec![v1::MetricSample { metric: "m".to_owned(), value, labels, ..v1::MetricSample::default() }];
+    let records = Some(v1::write_request::Records::Metrics(v1::MetricSamples { samples }));
+    let request = v1::WriteRequest { records, ..v1::WriteRequest::default() };
+    let status = IngestClient::new(gateway.channel().await).write(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("timescale"), "{status:?}");
+    assert!(status.get_details_retry_info().and_then(|info| info.retry_delay).is_some());
+    assert_eq!(gateway.post("/write/logs", "application/json", r#"{"message":"m"}"#).await.status(), 200);
     gateway.stop().await;
 }

@@ -244,3 +244,70 @@ async fn the_same_request_many_times_at_once_lands_once() {
     }
     gateway.stop().await;
 }
+
+/// Scenario: requests with and without a key are taken while no store answers, the gateway is restarted, and the senders
+/// send them again, once to this and once to the next gateway.
+/// Guarantees: the restarted gateway knows them from its log, answers as before, and each lands once; a known key with
+/// other content is a conflict as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_before_a_restart_is_recognised_after_it() {
+    let mut gateway = TestGateway::start_without_stores().await;
+    let keyed = json!([{"message": "a"}, {"message": "b"}, {"timestamp": "never"}]).to_string();
+    let otlp = otlp_logs("restarted", 2).encode_to_vec();
+    let send = async |gateway: &TestGateway| {
+        let request = gateway.request(Method::POST, "/write/logs").header("idempotency-key", "k");
+        let rest = request.body(keyed.clone()).send().await.unwrap();
+        let otlp = gateway.post("/v1/logs", "application/x-protobuf", otlp.clone()).await;
+        assert_eq!((rest.status().as_u16(), otlp.status().as_u16()), (200, 200));
+        let suppressed = (is_suppressed(&rest), is_suppressed(&otlp));
+        (suppressed, rest.json::<Value>().await.unwrap())
+    };
+    let (suppressed, first) = send(&gateway).await;
+    assert_eq!(suppressed, (false, false));
+    for _ in 0..2 {
+        gateway = gateway.restart(|_| {}).await;
+        let (suppressed, again) = send(&gateway).await;
+        assert_eq!(suppressed, (true, true));
+        for field in ["accepted", "rejected", "errors", "ack"] {
+            assert_eq!(again[field], first[field], "{field}");
+        }
+        let other = gateway.request(Method::POST, "/write/logs").header("idempotency-key", "k");
+        assert_eq!(other.body(r#"{"message":"c"}"#).send().await.unwrap().status(), 409);
+    }
+    eventually(&gateway, "SELECT count() FROM logs_events", "4").await;
+    gateway.stop().await;
+}
+
+/// Scenario: of a request with a good and a bad record the dead letter is durable and the row is not, as after a crash
+/// between the two; its sender sends it again.
+/// Guarantees: it is not taken for a repetition: the row lands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_durable_by_half_is_not_known() {
+    let gateway = TestGateway::start_without_stores().await;
+    let send = async |gateway: &TestGateway| {
+        let body = r#"[{"message":"good"},{"timestamp":"never"}]"#;
+        let request = gateway.request(Method::POST, "/write/logs").header("idempotency-key", "k");
+        request.body(body).send().await.unwrap()
+    };
+    assert_eq!(send(&gateway).await.status(), 200);
+    let rows = gateway.server.shared().config.wal.directory.join("clickhouse");
+    let gateway =
+        gateway.restart(|_| std::fs::remove_dir_all(rows).expect("the log of the rows is there")).await;
+    let again = send(&gateway).await;
+    assert_eq!((again.status().as_u16(), is_suppressed(&again)), (200, false));
+    eventually(&gateway, "SELECT count() FROM logs_events", "1").await;
+    gateway.stop().await;
+}
+
+/// Waits until ClickHouse gives this answer.
+async fn eventually(gateway: &TestGateway, query: &str, wanted: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let found = gateway.databases.clickhouse(query).await;
+        if found == wanted {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{query}: {found} and not {wanted}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -164,6 +164,25 @@ async fn a_refusal_is_passed_on_only_without_rows() {
     assert_eq!(setup.stored().await, "10\t10");
 }
 
+/// Scenario: a view behind the table fails after the table itself has taken the rows; then the table is away.
+/// Guarantees: a cut is refused only if its rows are not there; the cut of the table that is away is given back.
+#[tokio::test]
+async fn a_table_that_does_not_fit_is_named_only_without_rows() {
+    let setup = Setup::new().await;
+    let breaks = "CREATE MATERIALIZED VIEW breaks ENGINE = MergeTree ORDER BY tuple()
+        AS SELECT throwIf(assumeNotNull(id) = 15, 'no', toInt16(60)) AS x FROM faulty
+        SETTINGS allow_custom_error_code_in_throwif = 1";
+    setup.databases.clickhouse(breaks).await;
+    setup.store.write(&setup.cut(0..10)).await.unwrap();
+    let behind = setup.store.write(&setup.cut(10..20)).await;
+    let stored = setup.stored().await;
+    assert!(behind.is_ok() == (stored == "20\t20"), "{behind:?} {stored}");
+    setup.databases.clickhouse("DROP TABLE breaks").await;
+    setup.databases.clickhouse("DROP TABLE faulty").await;
+    let error = setup.store.write(&setup.cut(20..30)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+}
+
 /// Scenario: a row of a cut was deleted before its retry.
 /// Guarantees: neither is it taken for stored nor written a second time: the table and the way out are named.
 #[tokio::test]
@@ -239,4 +258,27 @@ async fn many_lanes_store_every_row_once() {
     assert_eq!(setup.stored().await, "4000\t4000");
     let parts = "SELECT max(parts) FROM (SELECT uniqExact(_part) AS parts FROM faulty GROUP BY tidewell_log)";
     assert_eq!(setup.databases.clickhouse(parts).await, "1");
+}
+
+/// Scenario: servers whose profile overrules our settings: the sizes of blocks, the recognition of retries.
+/// Guarantees: nothing is written to them, and the error names the settings; a server that takes them is written to.
+#[tokio::test]
+async fn a_server_that_tears_or_doubles_cuts_is_refused() {
+    let setup = Setup::new().await;
+    let config = setup.databases.config().clickhouse;
+    for (settings, word) in [
+        (&[("min_insert_block_size_rows", "1048449"), ("min_insert_block_size_bytes", "0")][..], "2 parts"),
+        (&[("insert_deduplicate", "0"), ("deduplicate_insert", "disable")][..], "2200000 rows"),
+    ] {
+        let proxy = ClickHouseProxy::overruling(settings, &config.url).await;
+        let store = ClickHouse::new(&ClickHouseConfig { url: proxy.url(), ..config.clone() }).unwrap();
+        let error = store.write(&setup.cut(0..10)).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unavailable { .. }) && error.to_string().contains(word),
+            "{error}"
+        );
+        assert_eq!(setup.stored().await, "0\t0");
+    }
+    setup.store.write(&setup.cut(0..10)).await.unwrap();
+    assert_eq!(setup.databases.clickhouse("SHOW TABLES").await, "faulty");
 }
