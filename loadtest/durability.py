@@ -162,7 +162,7 @@ def free_ports(count):
 
 
 def p99_ms(measured):
-    return measured["ack_ms"]["p99"]
+    return measured["latency"]["p99_ms"]
 
 
 def acknowledgement(bench, signal_name, seconds):
