@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,9 @@ pub(super) struct Feed {
     pub(super) claims: Claims,
     /// Cuts of tables that ClickHouse does not know as the registry does, and when to try them again.
     pub(super) parked: Mutex<Vec<(Instant, PendingCut)>>,
+    /// As many cuts are sent at once as the store is to have writers. There is a lane more, so that the plan of the next
+    /// cut becomes durable meanwhile.
+    pub(super) writers: Semaphore,
     /// The last committed cut of each lane.
     pub(super) lanes: Mutex<HashMap<u32, u64>>,
     pub(super) next_cut: AtomicU64,

@@ -297,8 +297,11 @@ impl Lane {
             .without_max_times()
             .build();
         loop {
+            // Never closed: a permit is given as soon as one is free.
+            let turn = self.feed.unless_halted(self.feed.writers.acquire()).await?;
             let started = Instant::now();
             let outcome = self.feed.unless_halted(self.feed.store.write(&attempt)).await?;
+            drop(turn);
             let rows = attempt.batch.len();
             self.feed.metrics.cut(attempt.batch.table(), rows, started.elapsed(), outcome.is_ok());
             let Err(error) = outcome else { return Ok(Outcome::Written) };
