@@ -175,12 +175,12 @@ impl<T: Send + Sync + 'static> Writer<T> {
         if !self.write(&admitted) {
             return self.fail(admitted);
         }
+        self.keep_recent(&mut admitted);
         let now = Instant::now();
         let lazy_since = *self.lazy_since.get_or_insert(now);
         if admitted.iter().all(|frame| frame.reply.is_none()) && now < lazy_since + LAZY_SYNC {
             return;
         }
-        self.keep_recent(&mut admitted);
         if self.sync() {
             self.acknowledge(admitted);
         } else {
