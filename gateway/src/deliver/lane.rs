@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
 use super::gather::{Due, GatherKey, Next, Piece};
-use crate::fault_point::{self, Point};
+use crate::fault_point::{self, Point, Step};
 use crate::ingest::RecordError;
 use crate::registry::StoreKind;
 use crate::store::{Cut, NextStep, StoreError};
@@ -132,7 +132,9 @@ impl Lane {
         if cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch)) {
             self.feed.note_needless(cut.key, cut.pieces);
         } else {
-            self.feed.note(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }).await?;
+            if !fault_point::is_left_out(Step::ExactlyOnce) {
+                self.feed.note(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }).await?;
+            }
             fault_point::reached(Point::DeliverAfterCut);
             self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: true }])).await?;
         }

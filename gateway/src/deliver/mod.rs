@@ -111,6 +111,8 @@ pub struct FeedStatus {
     pub waiting_frames: u64,
     /// Rows that were read from the log and are not settled.
     pub waiting_rows: usize,
+    /// How long the oldest of these have been on their way.
+    pub lag: Duration,
 }
 
 impl LogName {
@@ -218,6 +220,7 @@ impl Delivery {
                 files: feed.log.status(),
                 waiting_frames: feed.waiting_frames(),
                 waiting_rows: feed.frames.rows(),
+                lag: feed.frames.lag(),
             }
         })
     }

@@ -2,6 +2,7 @@
 //! made anew for each scrape, so that no part has to know that it is watched.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -143,11 +144,21 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
         }
         registry.register(name, help, family);
     }
-    let family = Family::<LogLabels, Real>::default();
-    for feed in feeds {
-        family.get_or_create(&LogLabels { log: feed.log.name() }).set(feed.files.last_sync.as_secs_f64());
+    let seconds: [(&str, &str, fn(&FeedStatus) -> Duration); 2] = [
+        ("log_sync_duration_seconds", "How long the last sync of a log took", |feed| feed.files.last_sync),
+        (
+            "log_lag_seconds",
+            "How long the oldest rows of a log have been on their way to their store",
+            |feed| feed.lag,
+        ),
+    ];
+    for (name, help, value) in seconds {
+        let family = Family::<LogLabels, Real>::default();
+        for feed in feeds {
+            family.get_or_create(&LogLabels { log: feed.log.name() }).set(value(feed).as_secs_f64());
+        }
+        registry.register(name, help, family);
     }
-    registry.register("log_sync_duration_seconds", "How long the last sync of a log took", family);
 }
 
 fn number(registry: &mut Registry, name: &str, help: &str, value: usize) {

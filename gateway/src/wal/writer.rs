@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::budget::{Segment, limit};
 use super::directory::{Directory, lock_path};
 use super::disk::{DiskFile, write_full};
-use super::frame::{ALIGNMENT, HEAD_BYTES, Head, MARK_KIND, body_crc};
+use super::frame::{HEAD_BYTES, Head, MARK_KIND, body_crc};
 use super::queue::{Pending, Queue, Work};
 use super::recovery::now_nanos;
 use super::ring::Ring;
@@ -30,7 +30,7 @@ const LAZY_SYNC: Duration = Duration::from_millis(200);
 /// How long a disk that failed is left alone before it is tried again.
 const RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_millis(100) };
 /// Zeros that fill a frame up.
-const PADDING: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+const PADDING: [u8; 8] = [0; 8];
 
 #[derive(Debug)]
 pub(super) struct Writer<T> {

@@ -55,6 +55,19 @@ impl Serving {
         }
     }
 
+    /// Waits until both stores were asked and are up, or down; returns the body of `/readyz`.
+    async fn stores_are(&self, up: bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let body: Value = self.get("/readyz").await.json().await.unwrap();
+            if body["stores"][0]["up"] == up && body["stores"][1]["up"] == up {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "{body}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Sends SIGTERM; returns the exit code and the whole log.
     fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
@@ -83,6 +96,7 @@ async fn a_gateway_tells_its_state_and_ends_in_good_order() {
     let (status, ready) = serving.state("ready").await;
     assert_eq!((status, &ready["service"]), (200, &Value::from("tidewell")));
     assert_eq!(ready["stores"].as_array().unwrap().len(), 2);
+    serving.stores_are(true).await;
 
     let alive = serving.get("/healthz").await;
     assert_eq!(alive.status().as_u16(), 200);
@@ -140,15 +154,7 @@ async fn a_gateway_without_stores_starts_and_says_so() {
     let serving = Serving::start(&variables);
     let (status, _) = serving.state("degraded").await;
     assert_eq!(status, 200);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let body = loop {
-        let body: Value = serving.get("/readyz").await.json().await.unwrap();
-        if body["stores"][0]["up"] == false && body["stores"][1]["up"] == false {
-            break body;
-        }
-        assert!(Instant::now() < deadline, "{body}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let body = serving.stores_are(false).await;
     assert!(body["stores"][0]["error"].as_str().unwrap().contains("timescale is not available"), "{body}");
     assert_eq!(serving.get("/healthz").await.status().as_u16(), 200);
     let metrics = serving.get("/metrics").await.text().await.unwrap();
