@@ -47,7 +47,7 @@ fi
 cargo build --locked --profile quick --package tidewell-embedded --package tidewell-loadtest
 cargo build --locked --profile quick --package tidewell-gateway --features fault-injection
 mkdir -p "$folder/bin"
-cp "$programs"/tidewell{,-embedded,-loadtest} "$folder/bin/"
+cp --remove-destination "$programs"/tidewell{,-embedded,-loadtest} "$folder/bin/"
 
 read -r EMBEDDED_STORES_TIMESCALE_PORT EMBEDDED_STORES_CLICKHOUSE_PORT < <(free_ports)
 export EMBEDDED_STORES_TIMESCALE_PORT EMBEDDED_STORES_CLICKHOUSE_PORT
