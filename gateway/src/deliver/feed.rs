@@ -24,6 +24,7 @@ use super::gather::{Gather, GatherKey, Piece};
 use super::{LogName, Recent, dead_letters};
 use crate::ingest::RecordError;
 use crate::observe::Metrics;
+use crate::observe::accounts::Settled;
 use crate::registry::StoreKind;
 use crate::store::Store;
 use crate::wal::entry::{Compression, CutsEntry, DoneEntry, Entry, RequestEntry};
@@ -186,10 +187,13 @@ impl Feed {
 
     /// Notes that rows need not be sent: their store has them, or another gateway delivers them. In order with everything
     /// else, so that a restart does not bring an old value back.
-    pub(super) fn note_needless(&self, key: GatherKey, pieces: Vec<Piece>) {
+    pub(super) fn note_needless(&self, key: GatherKey, pieces: Vec<Piece>, settled: Settled) {
         let cut = self.new_cut(NO_LANE, key, pieces);
         self.append_lazily(&Entry::Cuts(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }));
-        self.settle(&cut, &mut |_| None);
+        for piece in &cut.pieces {
+            self.frames.settle(piece.position, piece.batch.len(), Vec::new());
+            self.account(piece, piece.batch.len(), settled);
+        }
         self.note_done(cut.number);
     }
 
@@ -220,8 +224,22 @@ impl Feed {
         refused: &mut dyn FnMut(&Piece) -> Option<Vec<RecordError>>,
     ) {
         for piece in &cut.pieces {
-            self.frames.settle(piece.position, piece.batch.len(), refused(piece).unwrap_or_default());
+            let (rows, refused) = (piece.batch.len(), refused(piece).unwrap_or_default());
+            self.account(piece, refused.len(), Settled::DeadLettered);
+            self.account(piece, rows - refused.len().min(rows), Settled::Stored);
+            self.frames.settle(piece.position, rows, refused);
         }
+    }
+
+    fn account(&self, piece: &Piece, rows: usize, settled: Settled) {
+        let table = piece.batch.table().name().as_str();
+        self.metrics.rows().settled(piece.protocol, table, rows, settled);
+    }
+
+    /// Rows of this piece are on their way again.
+    pub(super) fn restored(&self, piece: &Piece) {
+        let table = piece.batch.table().name().as_str();
+        self.metrics.rows().restored(piece.protocol, table, piece.batch.len());
     }
 
     /// Whether rows that the store never takes can be kept elsewhere: those of `dead_letters` cannot.
