@@ -24,12 +24,17 @@ stop() {
     exit "$status"
 }
 
-# Two ports that nobody listens on.
+# Two ports that nobody listens on, below those that the system gives to outgoing connections: one of these would take
+# the port of a store that is dead for a moment.
 free_ports() {
     python3 - <<'PYTHON'
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(each.getsockname()[1] for each in sockets))
+import random, socket
+
+def is_free(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) != 0
+
+print(*[port for port in random.sample(range(10000, 20000), 100) if is_free(port)][:2])
 PYTHON
 }
 
@@ -42,7 +47,7 @@ fi
 cargo build --locked --profile quick --package tidewell-embedded --package tidewell-loadtest
 cargo build --locked --profile quick --package tidewell-gateway --features fault-injection
 mkdir -p "$folder/bin"
-cp "$programs"/tidewell{,-embedded,-loadtest} "$folder/bin/"
+cp --remove-destination "$programs"/tidewell{,-embedded,-loadtest} "$folder/bin/"
 
 read -r EMBEDDED_STORES_TIMESCALE_PORT EMBEDDED_STORES_CLICKHOUSE_PORT < <(free_ports)
 export EMBEDDED_STORES_TIMESCALE_PORT EMBEDDED_STORES_CLICKHOUSE_PORT

@@ -42,6 +42,9 @@ pub enum Step {
     CountAfterSecondSuccess,
     /// Writing down progress in the transaction of a COPY.
     Progress,
+    /// All that makes delivery exactly once: durable plans of cuts, progress in Postgres, the names of cuts in the rows of
+    /// ClickHouse. What it costs is measured against a build without it.
+    ExactlyOnce,
 }
 
 impl Point {
@@ -72,7 +75,8 @@ impl Point {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 3] = [Self::Fsync, Self::CountAfterSecondSuccess, Self::Progress];
+    pub const ALL: [Self; 4] =
+        [Self::Fsync, Self::CountAfterSecondSuccess, Self::Progress, Self::ExactlyOnce];
 
     /// Its name in `TIDEWELL_BROKEN`, which says what is wrong with a build without the step.
     pub fn name(self) -> &'static str {
@@ -80,6 +84,7 @@ impl Step {
             Self::Fsync => "no_fsync",
             Self::CountAfterSecondSuccess => "trust_second_success",
             Self::Progress => "no_progress",
+            Self::ExactlyOnce => "at_least_once",
         }
     }
 }

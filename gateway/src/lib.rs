@@ -5,10 +5,11 @@
 //! 1. [`receive`]: requests of one protocol each, bounded; the answer is worded here;
 //! 2. [`decode`]: bytes to rows, pure; bad records are set apart;
 //! 3. [`registry`]: which tables there are and what their rows look like;
-//! 4. [`ingest`]: the one seam all protocols call: admit, decode, keep refused records, store, receipt;
-//! 5. [`deliver`]: rows of many requests become few large cuts;
-//! 6. [`store`]: a cut is committed by TimescaleDB or ClickHouse, entirely or not at all;
-//! 7. [`rejection`]: why a request is refused, in every protocol's words.
+//! 4. [`ingest`]: the one seam all protocols call: admit, decode, make durable, receipt;
+//! 5. [`wal`]: the durable logs, one per store and one for refused records;
+//! 6. [`deliver`]: rows of many requests become few large cuts, each stored exactly once;
+//! 7. [`store`]: a cut is committed by TimescaleDB or ClickHouse, entirely or not at all;
+//! 8. [`rejection`]: why a request is refused, in every protocol's words.
 //!
 //! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens, [`fault_point`] is
 //! where fault tests end or break it.

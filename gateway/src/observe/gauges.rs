@@ -2,6 +2,7 @@
 //! made anew for each scrape, so that no part has to know that it is watched.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -123,6 +124,7 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
 /// The logs: what is in them, what they take, and what became of their disk.
 fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
     type Value = fn(&FeedStatus) -> u64;
+    type Time = fn(&FeedStatus) -> Duration;
     let values: [(&str, &str, Value); 13] = [
         ("queue_rows", "Rows read from a log that are not settled", |feed| feed.waiting_rows as u64),
         ("log_frames_waiting", "Frames that are durable and not settled", |feed| feed.waiting_frames),
@@ -149,11 +151,21 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
         }
         registry.register(name, help, family);
     }
-    let family = Family::<LogLabels, Real>::default();
-    for feed in feeds {
-        family.get_or_create(&LogLabels { log: feed.log.name() }).set(feed.files.last_sync.as_secs_f64());
+    let seconds: [(&str, &str, Time); 2] = [
+        ("log_sync_duration_seconds", "How long the last sync of a log took", |feed| feed.files.last_sync),
+        (
+            "log_lag_seconds",
+            "How long the oldest rows of a log have been on their way to their store",
+            |feed| feed.lag,
+        ),
+    ];
+    for (name, help, value) in seconds {
+        let family = Family::<LogLabels, Real>::default();
+        for feed in feeds {
+            family.get_or_create(&LogLabels { log: feed.log.name() }).set(value(feed).as_secs_f64());
+        }
+        registry.register(name, help, family);
     }
-    registry.register("log_sync_duration_seconds", "How long the last sync of a log took", family);
 }
 
 fn number(registry: &mut Registry, name: &str, help: &str, value: usize) {

@@ -26,6 +26,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::accounts::RowAccounts;
 use crate::decode::{Decoded, RejectedRecord};
 use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
@@ -163,6 +164,7 @@ pub struct Metrics {
     store_seconds: Family<StoreLabels, Histogram>,
     store_batch_rows: Family<StoreLabels, Histogram>,
     delivery_events: Family<EventLabels, Counter>,
+    rows: RowAccounts,
 }
 
 /// The records and rows of a request that was read. They count as rejected until [`Received::accepted`] says otherwise.
@@ -264,6 +266,7 @@ impl Metrics {
         let store_batch_rows = Family::<StoreLabels, Histogram>::new_with_constructor(rows);
         registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
 
+        let rows = RowAccounts::new(&mut registry);
         let delivery_events = Family::default();
         registry.register(
             "delivery_events",
@@ -305,6 +308,7 @@ impl Metrics {
             store_seconds,
             store_batch_rows,
             delivery_events,
+            rows,
         }
     }
 
@@ -406,6 +410,11 @@ impl Metrics {
     /// Counts dead letters that were removed although they waited.
     pub fn letters_removed(&self, cause: &'static str, letters: u64) {
         self.letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(letters);
+    }
+
+    /// Where accepted rows are.
+    pub fn rows(&self) -> &RowAccounts {
+        &self.rows
     }
 
     /// Counts a cut that its store verifiably lost, and that is sent again.

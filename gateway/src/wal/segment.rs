@@ -33,8 +33,11 @@ use super::{LogError, Position};
 /// The newest format that this version reads, and the one that it writes.
 pub const FORMAT: u32 = 1;
 
+/// Bytes of both copies of the header.
+const HEADER_BYTES: usize = 2 * COPY_BYTES;
+
 /// Where the frames begin.
-pub(super) const FRAMES_AT: u64 = 256;
+pub(super) const FRAMES_AT: u64 = HEADER_BYTES as u64;
 
 /// Longest name of a log.
 pub(super) const MAX_NAME_BYTES: usize = 32;
@@ -84,7 +87,7 @@ pub(super) enum Found {
 }
 
 impl Header {
-    pub(super) fn encode(&self) -> [u8; FRAMES_AT as usize] {
+    pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut copy = [0; COPY_BYTES];
         copy[0..8].copy_from_slice(MAGIC);
         copy[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -98,7 +101,7 @@ impl Header {
         }
         let crc = crc32fast::hash(&copy[..CRC_AT]);
         copy[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
-        let mut both = [0; FRAMES_AT as usize];
+        let mut both = [0; HEADER_BYTES];
         both[..COPY_BYTES].copy_from_slice(&copy);
         both[COPY_BYTES..].copy_from_slice(&copy);
         both
@@ -159,7 +162,7 @@ impl Header {
 
     /// Reads the header of a segment.
     pub(super) fn read(file: &dyn DiskFile) -> io::Result<Found> {
-        let mut bytes = [0; FRAMES_AT as usize];
+        let mut bytes = [0; HEADER_BYTES];
         let count = read_full(file, &mut bytes, 0)?;
         Ok(Self::decode(bytes.get(..count).unwrap_or_default()))
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -170,14 +171,25 @@ impl Gateway {
     }
 }
 
-/// Two ports that nobody listens on.
+/// Ports below those that the system gives to outgoing connections, one of which would otherwise take the port of a
+/// gateway that is dead for a moment.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Two ports that nobody listens on, and that no later call gives again soon.
 pub(super) fn free_address() -> Result<Address> {
-    let free = || -> Result<(std::net::TcpListener, SocketAddr)> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    // Both are held until both are known, so that they differ.
-    let ((_http, http), (_grpc, grpc)) = (free()?, free()?);
-    Ok(Address { http, grpc })
+    Ok(Address { http: free_port()?, grpc: free_port()? })
+}
+
+fn free_port() -> Result<SocketAddr> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Other testers on the machine begin elsewhere.
+    let begin = u16::try_from(std::process::id() % 100).unwrap_or_default() * 100;
+    for _ in PORTS {
+        let number = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from(([127, 0, 0, 1], PORTS.start + number));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }

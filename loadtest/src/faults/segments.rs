@@ -128,8 +128,8 @@ mod tests {
         assert_eq!((torn.len(), &torn[360..], frames(&torn).len()), (381, &before[304..325], 3));
 
         let path = segment(folder.path());
-        assert!(flip_a_bit_of(&[path.clone()], "bbb").unwrap());
-        assert!(!flip_a_bit_of(&[path.clone()], "ccc").unwrap());
+        assert!(flip_a_bit_of(std::slice::from_ref(&path), "bbb").unwrap());
+        assert!(!flip_a_bit_of(std::slice::from_ref(&path), "ccc").unwrap());
         let flipped = std::fs::read(&path).unwrap();
         assert_eq!(flipped.iter().zip(&before).filter(|(one, other)| one != other).count(), 1);
         assert_eq!(all_segments(folder.path()).unwrap(), [path]);

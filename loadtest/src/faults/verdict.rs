@@ -47,27 +47,32 @@ pub(super) struct Verdict {
     pub(super) unacknowledged: u64,
     /// The first wrong records, in words.
     pub(super) named: Vec<String>,
+    /// The requests that were named last, for each kind of wrong: one line for each is enough.
+    last_named: HashMap<&'static str, (Kind, u32, u64)>,
     /// All lost records, for faults that lose records which the gateway has to name.
     pub(super) missing: Vec<(Kind, Identity)>,
 }
 
 impl Verdict {
-    fn name(&mut self, count_before: u64, wrong: impl FnOnce() -> String) {
-        if count_before < NAMED as u64 {
-            self.named.push(wrong());
+    /// Names what is wrong with a record, once for each request and a few times in all.
+    fn name(&mut self, wrong: &'static str, request: (Kind, u32, u64), words: impl FnOnce() -> String) {
+        let already = self.last_named.insert(wrong, request) == Some(request);
+        if !already && self.named.iter().filter(|named| named.starts_with(wrong)).count() < NAMED {
+            self.named.push(format!("{wrong}: {}", words()));
         }
     }
 
     /// Holds the copies of one record against what became of its request.
     fn judge(&mut self, kind: Kind, identity: Identity, sent: &Sent, copies: u64) {
         let allowed = allowed(sent);
+        let request = (kind, identity.sender, sent.first);
         if copies < allowed.least {
-            self.name(self.lost, || format!("lost: {}", describe(kind, identity, sent, copies)));
+            self.name("lost", request, || describe(kind, identity, sent, copies));
             self.lost += allowed.least - copies;
             self.missing.push((kind, identity));
         }
         if copies > allowed.most {
-            self.name(self.duplicated, || format!("duplicated: {}", describe(kind, identity, sent, copies)));
+            self.name("duplicated", request, || describe(kind, identity, sent, copies));
             self.duplicated += copies - allowed.most;
         }
         self.unkeyed_copies += copies.min(allowed.most).saturating_sub(1);
@@ -112,7 +117,8 @@ pub(super) fn judge(run: Run, ledger: &Ledger, rows: &[Row]) -> Verdict {
     for row in rows {
         let identity = row.record.identity;
         let Some(sent) = ledger.request_of(row.kind, identity) else {
-            verdict.name(verdict.corrupted, || format!("never sent: {row:?}"));
+            let request = (row.kind, identity.sender, identity.sequence);
+            verdict.name("never sent", request, || format!("{row:?}"));
             verdict.corrupted += 1;
             continue;
         };
@@ -120,7 +126,8 @@ pub(super) fn judge(run: Run, ledger: &Ledger, rows: &[Row]) -> Verdict {
         let poisoned = sent.poisoned.is_some_and(|place| sent.first + u64::from(place) == identity.sequence);
         let expected = run.record(row.kind, identity, poisoned);
         if row.record != expected || row.hash != format!("{:016x}", expected.fingerprint()) {
-            verdict.name(verdict.corrupted, || format!("corrupted: {row:?} instead of {expected:?}"));
+            let request = (row.kind, identity.sender, sent.first);
+            verdict.name("corrupted", request, || format!("{row:?} instead of {expected:?}"));
             verdict.corrupted += 1;
         }
     }
@@ -143,7 +150,8 @@ pub(super) fn judge(run: Run, ledger: &Ledger, rows: &[Row]) -> Verdict {
 
 /// Rows whose number does not rise with time in their series.
 fn disordered(rows: &[Row]) -> u64 {
-    let mut series: HashMap<(Kind, u32, &str), Vec<(i64, u64)>> = HashMap::new();
+    type Series<'r> = (Kind, u32, &'r str);
+    let mut series: HashMap<Series<'_>, Vec<(i64, u64)>> = HashMap::new();
     for row in rows {
         let (sender, metric) = row.record.series();
         let place = (row.record.time_nanos, row.record.identity.sequence);

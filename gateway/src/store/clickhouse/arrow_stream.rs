@@ -17,12 +17,16 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
+use crate::fault_point::{self, Step};
 use crate::registry::{ColumnType, PROVENANCE_COLUMNS, TableDef, ValueType};
 use crate::store::Cut;
 
 /// The names of the columns of [`to_stream`], in order, quoted.
 pub(super) fn insert_columns(table: &TableDef) -> String {
-    let stored = super::ddl::columns(table).into_iter().filter(|column| column.stored);
+    let nameless = fault_point::is_left_out(Step::ExactlyOnce);
+    let stored = super::ddl::columns(table)
+        .into_iter()
+        .filter(|column| column.stored && !(nameless && PROVENANCE_COLUMNS.contains(&column.name.as_str())));
     let names: Vec<String> = stored.map(|column| format!("`{}`", column.name)).collect();
     names.join(", ")
 }
@@ -66,7 +70,8 @@ fn to_clickhouse(cut: &Cut) -> Result<RecordBatch, ArrowError> {
         fields.push(field);
         arrays.push(array);
     }
-    for (name, value) in PROVENANCE_COLUMNS.into_iter().zip([cut.log, cut.number]) {
+    let names = PROVENANCE_COLUMNS.into_iter().zip([cut.log, cut.number]);
+    for (name, value) in names.filter(|_| !fault_point::is_left_out(Step::ExactlyOnce)) {
         fields.push(Field::new(name, DataType::UInt64, false));
         arrays.push(Arc::new(UInt64Array::from_value(value, batch.len())));
     }

@@ -107,10 +107,11 @@ impl Timescale {
     ) -> Result<(), StoreError> {
         let table = cut.batch.table();
         let transaction = client.transaction().await.map_err(|error| from_postgres(&error))?;
-        let advance = match fault_point::is_left_out(Step::Progress) {
-            false => progress::advance(&transaction, cut).await?,
-            true => Advance::Write(Session::unknown()),
-        };
+        let advance =
+            match fault_point::is_left_out(Step::Progress) || fault_point::is_left_out(Step::ExactlyOnce) {
+                false => progress::advance(&transaction, cut).await?,
+                true => Advance::Write(Session::unknown()),
+            };
         match advance {
             Advance::Write(begun) => *session = Some(begun),
             Advance::Committed => return Ok(()),

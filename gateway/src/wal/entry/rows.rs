@@ -10,6 +10,8 @@
 //! | n | header: a flatbuffer `Message` with a `RecordBatch` (Arrow columnar format, version 5); a multiple of 8 |
 //! | m | body: its buffers, each at a multiple of 8, LZ4 frames if the header says so |
 
+use std::sync::Arc;
+
 use arrow::buffer::Buffer;
 use arrow::ipc::CompressionType;
 
@@ -121,7 +123,7 @@ pub(super) fn decode(
         decoded_bytes: body.len().saturating_mul(MAX_RATIO),
         ..DecodeLimits::default()
     };
-    let read = MessageDecoder::with_schema(table.arrow().clone(), limits)
+    let read = MessageDecoder::with_schema(Arc::clone(table.arrow()), limits)
         .message(&header, &Buffer::from(body))
         .map_err(|error| malformed(error.to_string()))?;
     let Some(batch) = read.filter(|batch| batch.num_rows() == rows) else {

@@ -13,8 +13,7 @@ fn open(disk: &SimulatedDisk) -> Arc<Log<()>> {
 }
 
 fn disk() -> SimulatedDisk {
-    let disk = SimulatedDisk::with_directory("/wal");
-    disk
+    SimulatedDisk::with_directory("/wal")
 }
 
 /// Appends until it succeeds again; returns how often it did not.

@@ -31,7 +31,7 @@ async fn written(directory: &Path) -> Arc<Log<()>> {
         let body = entry.encode(&definitions, Compression::Lz4).unwrap();
         log.append(entry.kind(), body, None).await.unwrap();
     }
-    let table = rows(1).table().clone();
+    let table = Arc::clone(rows(1).table());
     let sources = vec![
         Source { position: Position(1), batch: 0, start: 0, count: 1 },
         Source { position: Position(2), batch: 0, start: 0, count: 2 },

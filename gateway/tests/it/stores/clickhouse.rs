@@ -208,6 +208,14 @@ async fn a_table_is_made_once_and_grows_without_losing_rows() {
     let bare = TableDef::from_spec(Default::default(), serde_json::from_value(bare).unwrap(), 1).unwrap();
     store.prepare(&bare).await.unwrap();
     assert!(databases.clickhouse(&settings).await.contains("non_replicated_deduplication_window = 10000"));
+    let provenance = databases.clickhouse("SHOW CREATE TABLE bare").await;
+    for line in [
+        "`tidewell_log` UInt64",
+        "`tidewell_cut` UInt64",
+        "INDEX tidewell_cut_minmax tidewell_cut TYPE minmax",
+    ] {
+        assert!(provenance.contains(line), "{line} in {provenance}");
+    }
 
     databases.clickhouse("CREATE TABLE other (time String) ENGINE = MergeTree ORDER BY time").await;
     let other = store.prepare(&sample::table("clickhouse", "other")).await.unwrap_err();

@@ -39,26 +39,30 @@ pub(super) async fn dies_after_commit(world: &World) -> Result<Outcome> {
 
 /// 26: the answer begins as a success and has an exception in it, or ends in the middle.
 pub(super) async fn exception_in_body(world: &World) -> Result<Outcome> {
-    let exception = "Code: 241. DB::Exception: Memory limit (total) exceeded: would use 1.00 GiB. \
-                     (MEMORY_LIMIT_EXCEEDED) (version 26.5.1.1)\n";
-    let begun = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let whole = format!("{begun}{:x}\r\n{exception}\r\n0\r\n\r\n", exception.len());
+    let answer = |headers: &str, body: &str| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n";
+        format!("{head}{headers}\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    };
+    let text = "Code: 241. DB::Exception: Memory limit (total) exceeded. (MEMORY_LIMIT_EXCEEDED)";
+    // As official releases write it, as other builds do, and as newer releases mark it.
+    let official = answer("", &format!("{text} (version 24.4.1.2088 (official build))\n"));
+    let other = answer("", &format!("{text} (version 26.5.1.1)\n"));
+    let tag = "X-ClickHouse-Exception-Tag: faultsfaultsfaul\r\n";
+    let message = format!("{text} (version 26.5.1.1 (official build))\n");
+    let marked = format!(
+        "\r\n__exception__\r\nfaultsfaultsfaul\r\n{message}{} faultsfaultsfaul\r\n__exception__\r\n",
+        message.len()
+    );
+    let marked = answer(tag, &marked);
+    let begun =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     let truncated = format!("{begun}ff\r\nCode: 2");
-    in_turn(
-        world,
-        &[
-            Deed::AnswerAfter(whole.clone()),
-            Deed::AnswerInstead(whole),
-            Deed::AnswerAfter(truncated.clone()),
-            Deed::AnswerInstead(truncated),
-            Deed::AnswerAfter(begun.to_owned()),
-            Deed::CutAfter,
-            Deed::CutWithin,
-            Deed::CutBefore,
-        ],
-        1,
-    )
-    .await
+    let mut deeds = vec![Deed::CutAfter, Deed::CutWithin, Deed::CutBefore];
+    for answer in [official, marked, other, begun, truncated] {
+        deeds.push(Deed::AnswerAfter(answer.clone()));
+        deeds.push(Deed::AnswerInstead(answer));
+    }
+    in_turn(world, &deeds, 1).await
 }
 
 /// 27: refusals that pass, before the INSERT was looked at and after it was done.
@@ -84,18 +88,22 @@ pub(super) async fn slow_insert(world: &World) -> Result<Outcome> {
     in_turn(world, &deed, 1).await
 }
 
-/// Meets `each` INSERTs with every deed.
+/// Meets `each` INSERTs with every deed. In every other round it waits until the one before is over, so that the first
+/// attempt of a cut is met; else often a repetition is.
 async fn in_turn(world: &World, deeds: &[Deed], each: u32) -> Result<Outcome> {
     let rounds = world.times(3, 1);
-    let bout = Bout::begin(world, &[]).await?;
+    let mut bout = Bout::begin(world, &[]).await?;
     let proxy = &world.clickhouse;
     let mut runs = 0;
-    for _ in 0..rounds {
+    for round in 0..rounds {
         for deed in deeds {
             let before = proxy.sprung();
             proxy.lie_in_wait(Moment::Insert, deed.clone(), each);
             proxy.wait_until_sprung(before + each, PATIENCE).await?;
             runs += each;
+            if round % 2 == 0 {
+                bout.fresh_arrives(Kind::Log, PATIENCE).await?;
+            }
             bout.more(&[Kind::Log], 20).await?;
         }
     }

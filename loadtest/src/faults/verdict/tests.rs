@@ -85,7 +85,7 @@ fn seeded_losses_duplicates_and_corruptions_are_all_counted() {
         }
         // Each of these is a different record of a sender with keys, so that the counts are exact.
         let keyed: Vec<usize> =
-            (0..rows.len()).filter(|&at| rows[at].record.identity.sender % 2 == 0).collect();
+            (0..rows.len()).filter(|&at| rows[at].record.identity.sender.is_multiple_of(2)).collect();
         let mut chosen = keyed.sample(&mut random, doubled + changed).copied().collect::<Vec<_>>();
         for at in chosen.drain(..doubled) {
             rows.push(rows[at].clone());
