@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tidewell_gateway::ingest::replay::{Mended, Replayed, replay as replay_directly};
-use tidewell_gateway::store::timescale::letters::BeginReplay;
+use tidewell_gateway::store::timescale::letters::{BeginReplay, LetterState};
 
 use super::{assert_stored, call, fix, id, letters, replay, rows, shown};
 use crate::harness::TestGateway;
@@ -203,5 +203,67 @@ async fn a_replay_that_was_joined_is_not_the_first() {
     assert!(matches!(letters.begin(id(&letter), 2).await.unwrap(), BeginReplay::Refused(_)));
     letters.release(id(&letter), 1).await.unwrap();
     assert_eq!(letters.begin(id(&letter), 2).await.unwrap(), BeginReplay::Begun { first: true });
+    // The click that joined the first one comes to its end after all.
+    letters.release(id(&letter), 2).await.unwrap();
+    letters.finish(id(&letter)).await.unwrap();
+    assert_eq!(letters.begin(id(&letter), 2).await.unwrap(), BeginReplay::Refused(LetterState::Replayed));
     gateway.stop().await;
+}
+
+/// Scenario: a gateway acts in the three roles that migrations create; letters are listed, mended, discarded and kept within
+/// limits.
+/// Guarantees: their rights are enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_roles_of_least_privilege_are_enough() {
+    // The roles are there once a gateway without them has migrated a database of this server.
+    TestGateway::start().await.stop().await;
+    let gateway = TestGateway::start_with(|config| {
+        config.timescale.ddl_role = "tidewell_ddl".to_owned();
+        config.timescale.ingest_role = "tidewell_ingest".to_owned();
+        config.timescale.read_role = "tidewell_read".to_owned();
+    })
+    .await;
+    let letter = one_letter(&gateway).await;
+    assert_stored(&fix(&gateway, &letter, "application/json", mended()).await);
+    rows(async || gateway.timescale(COUNT).await, &[json!({"rows": 1})]).await;
+    gateway.post_json("/write/metrics", &json!({"metric": "m"})).await;
+    let other = letters(&gateway, "", 1).await.remove(0);
+    let (status, _) = call(&gateway, Method::DELETE, &format!("/dead-letters/{}", id(&other))).await;
+    assert_eq!(status, 200);
+    let shared = gateway.server.shared();
+    shared.letters.look(&shared.metrics).await.unwrap();
+    gateway.stop().await;
+}
+
+/// Scenario: a replay was interrupted two days ago, and so was a request of a sender; the gateway cleans its claims up.
+/// Guarantees: the claim of the replay is still there, that of the sender is not; once the letter is replayed, neither is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_claim_of_an_interrupted_replay_is_kept_however_long_it_takes() {
+    let gateway = TestGateway::start().await;
+    let letter = one_letter(&gateway).await;
+    assert_stored(&fix(&gateway, &letter, "application/json", mended()).await);
+    keyed(&gateway, "of a sender").await;
+    rows(async || gateway.timescale(COUNT).await, &[json!({"rows": 2})]).await;
+    let age = "UPDATE tidewell_idempotency SET claimed_at = now() - interval '2 days'";
+    let client = gateway.databases.postgres().await;
+    client.batch_execute("UPDATE tidewell_dead_letter_states SET state = 'replaying'").await.unwrap();
+    client.batch_execute(age).await.unwrap();
+    let gateway = gateway.restart(|_| {}).await;
+    keyed(&gateway, "first after the start").await;
+    let old = "SELECT key FROM tidewell_idempotency WHERE claimed_at < now() - interval '1 day'";
+    let kept = json!({"key": format!("dead-letter-{}", id(&letter))});
+    rows(async || gateway.timescale(old).await, &[kept]).await;
+
+    client.batch_execute("UPDATE tidewell_dead_letter_states SET state = 'replayed'").await.unwrap();
+    let gateway = gateway.restart(|_| {}).await;
+    keyed(&gateway, "first after the next start").await;
+    rows(async || gateway.timescale(old).await, &[]).await;
+    gateway.stop().await;
+}
+
+/// A sample under a key; claims are cleaned up after the first one of a gateway.
+async fn keyed(gateway: &TestGateway, key: &str) {
+    let request = gateway.request(Method::POST, "/write/metrics").header("idempotency-key", key);
+    let body = json!({"metric": "m", "value": 1}).to_string();
+    assert_eq!(request.body(body).send().await.unwrap().status(), 200);
 }

@@ -31,8 +31,10 @@ const BEGIN: &str = "INSERT INTO tidewell_dead_letter_states AS known (id, state
          WHERE known.state = 'replaying' AND known.payload = $2
      RETURNING xmax = 0";
 const STATE: &str = "SELECT state FROM tidewell_dead_letter_states WHERE id = $1::text::uuid";
-const FINISH: &str = "UPDATE tidewell_dead_letter_states SET state = 'replayed', changed_at = now()
-     WHERE id = $1::text::uuid AND state = 'replaying'";
+/// Whatever the state: another click with the same content may have given the letter back meanwhile.
+const FINISH: &str =
+    "INSERT INTO tidewell_dead_letter_states AS known (id, state) VALUES ($1::text::uuid, 'replayed')
+     ON CONFLICT (id) DO UPDATE SET state = 'replayed', changed_at = now() WHERE known.state <> 'replayed'";
 const RELEASE: &str = "DELETE FROM tidewell_dead_letter_states WHERE id = $1::text::uuid AND state = 'replaying' AND payload = $2";
 const DISCARD: &str = "INSERT INTO tidewell_dead_letter_states AS known (id, state)
      SELECT id::uuid, 'discarded' FROM unnest($1::text[]) AS letter (id) ORDER BY id
