@@ -155,3 +155,34 @@ fn rows_taken_back_no_longer_count() {
     fill(&mut rows).unwrap();
     assert_eq!(rows.rows(), 1);
 }
+
+/// What refused records share is kept with each of them, as long as that takes no more than a quarter of the decoded bytes.
+#[test]
+fn a_repeated_resource_stops_at_the_limit_for_refused_records_as_well() {
+    let decoded_bytes = 4 * 1024 * 1024;
+    let limits = DecodeLimits { decoded_bytes, ..DecodeLimits::default() };
+    let long = "x".repeat(64 * 1024);
+    let resource = Resource { attributes: vec![attribute("r", text(&long))], ..Resource::default() };
+    let bad = LogRecord { trace_id: vec![1; 15], ..LogRecord::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![bad; 1_000], ..ScopeLogs::default() }];
+    let resource_logs =
+        vec![ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() }];
+    let protobuf = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    let records = vec![r#"{"traceId":"zz"}"#; 1_000].join(",");
+    let json = format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"r","value":{{"stringValue":"{long}"}}}}]}},
+            "scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#
+    );
+    for (decoder, body, bare) in [
+        (LOGS, protobuf.as_slice(), "application/x-protobuf"),
+        (LOGS_JSON, json.as_bytes(), "application/json"),
+    ] {
+        let decoded = decode_with(decoder, body, limits).unwrap();
+        assert_eq!(decoded.rejected.len(), 1_000);
+        let bytes: usize = decoded.rejected.iter().map(|record| record.payload.len()).sum();
+        assert!(bytes <= decoded_bytes / 4 + 1_000 * 200, "{bytes}");
+        let whole = decoded.rejected.iter().filter(|record| record.content_type != bare).count();
+        assert!((10..16).contains(&whole), "{whole}");
+        assert_eq!(decoded.rejected[999].content_type, bare);
+    }
+}
