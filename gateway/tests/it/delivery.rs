@@ -30,7 +30,9 @@ async fn rows_that_the_store_refuses_are_kept_and_their_neighbours_land() {
     assert_eq!(stored, [1, 3, 5].map(|value| json!({"value": value})));
     let kept =
         "SELECT convert_from(payload, 'UTF8')::jsonb -> 'value' AS value FROM dead_letters ORDER BY 1 DESC";
-    assert_eq!(gateway.timescale(kept).await, [json!({"value": -2.0}), json!({"value": -4.0})]);
+    // They are durable by now, and on their way to the table.
+    let wanted = [json!({"value": -2.0}), json!({"value": -4.0})];
+    eventually(async || gateway.timescale(kept).await == wanted).await;
     let metrics =
         gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     let settled = "tidewell_rows_settled_total{protocol=\"rest\",table=\"metrics_events\",disposition=";
