@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test bench faults lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test bench durability faults lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: ## Run every test against the embedded stores
 
 bench: ## Measure every protocol with the load test (some minutes); the report is in data/bench
 	@loadtest/bench.sh
+
+durability: ## Measure what durability and exactly-once cost, as ratios within one run (10 minutes)
+	@loadtest/durability.sh
 
 faults: ## Kill and disturb gateways and stores, audit what was acknowledged (20 minutes; FAULTS=ci: 5)
 	@loadtest/faults.sh

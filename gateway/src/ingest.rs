@@ -88,6 +88,12 @@ impl Protocol {
         }
     }
 
+    /// The name of a protocol that a log keeps; `gateway` for rows of Tidewell's own, and for a protocol that only another
+    /// version knows.
+    pub(crate) fn known_name(name: &str) -> &'static str {
+        Self::ALL.into_iter().map(Self::name).find(|known| *known == name).unwrap_or("gateway")
+    }
+
     /// What settings call it.
     pub fn family(self) -> ProtocolFamily {
         match self {

@@ -55,8 +55,10 @@ fn decode(kind: u8, body: &[u8]) {
     let definitions = Definitions::new(Arc::new(MemoryDisk::default()), Path::new("/wal/definitions"));
     definitions.id(&Arc::new(table)).expect("memory is written without errors");
     let body = bytes::Bytes::copy_from_slice(body);
+    let header = Entry::decode_header(kind, &body);
     let Ok(entry) = Entry::decode(kind, &body, &definitions) else { return };
     assert_eq!(entry.kind(), kind);
+    assert!(header.is_ok(), "an entry has a header: {header:?}");
     // What was understood can be said again, in the same words where there is one way to say it.
     let again = entry.encode(&definitions, Default::default()).expect("what was decoded can be encoded").concat();
     if kind != Entry::REQUEST {

@@ -115,6 +115,10 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(true)
     }

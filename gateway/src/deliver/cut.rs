@@ -11,7 +11,7 @@ use arrow::error::ArrowError;
 
 use super::gather::{GatherKey, Piece};
 use super::partition;
-use crate::ingest::RecordError;
+use crate::ingest::{Protocol, RecordError};
 use crate::registry::TableBatch;
 use crate::wal::Position;
 use crate::wal::entry::{CutPlan, RequestEntry, Source};
@@ -131,9 +131,16 @@ pub(super) fn parts_of(
         Some(batch) if !batch.is_empty() => partition::split(batch)?,
         _ => Vec::new(),
     };
+    let protocol = Protocol::known_name(&frame.protocol);
     Ok(parts.into_iter().map(move |part| {
-        let piece =
-            Piece { position, index: batch, start: 0, batch: part.batch, places: part.rows.map(Arc::from) };
+        let piece = Piece {
+            position,
+            index: batch,
+            start: 0,
+            batch: part.batch,
+            places: part.rows.map(Arc::from),
+            protocol,
+        };
         (part.key, piece)
     }))
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use super::gather::{Gather, GatherKey, Piece};
 use super::{LogName, Recent, dead_letters};
 use crate::ingest::RecordError;
 use crate::observe::Metrics;
+use crate::observe::accounts::Settled;
 use crate::registry::StoreKind;
 use crate::store::Store;
 use crate::wal::entry::{Compression, CutsEntry, DoneEntry, Entry, RequestEntry};
@@ -57,6 +58,9 @@ pub(super) struct Feed {
     pub(super) claims: Claims,
     /// Cuts of tables that ClickHouse does not know as the registry does, and when to try them again.
     pub(super) parked: Mutex<Vec<(Instant, PendingCut)>>,
+    /// As many cuts are sent at once as the store is to have writers. There is a lane more, so that the plan of the next
+    /// cut becomes durable meanwhile.
+    pub(super) writers: Semaphore,
     /// The last committed cut of each lane.
     pub(super) lanes: Mutex<HashMap<u32, u64>>,
     pub(super) next_cut: AtomicU64,
@@ -183,10 +187,13 @@ impl Feed {
 
     /// Notes that rows need not be sent: their store has them, or another gateway delivers them. In order with everything
     /// else, so that a restart does not bring an old value back.
-    pub(super) fn note_needless(&self, key: GatherKey, pieces: Vec<Piece>) {
+    pub(super) fn note_needless(&self, key: GatherKey, pieces: Vec<Piece>, settled: Settled) {
         let cut = self.new_cut(NO_LANE, key, pieces);
         self.append_lazily(&Entry::Cuts(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }));
-        self.settle(&cut, &mut |_| None);
+        for piece in &cut.pieces {
+            self.frames.settle(piece.position, piece.batch.len(), Vec::new());
+            self.account(piece, piece.batch.len(), settled);
+        }
         self.note_done(cut.number);
     }
 
@@ -217,8 +224,22 @@ impl Feed {
         refused: &mut dyn FnMut(&Piece) -> Option<Vec<RecordError>>,
     ) {
         for piece in &cut.pieces {
-            self.frames.settle(piece.position, piece.batch.len(), refused(piece).unwrap_or_default());
+            let (rows, refused) = (piece.batch.len(), refused(piece).unwrap_or_default());
+            self.account(piece, refused.len(), Settled::DeadLettered);
+            self.account(piece, rows - refused.len().min(rows), Settled::Stored);
+            self.frames.settle(piece.position, rows, refused);
         }
+    }
+
+    fn account(&self, piece: &Piece, rows: usize, settled: Settled) {
+        let table = piece.batch.table().name().as_str();
+        self.metrics.rows().settled(piece.protocol, table, rows, settled);
+    }
+
+    /// Rows of this piece are on their way again.
+    pub(super) fn restored(&self, piece: &Piece) {
+        let table = piece.batch.table().name().as_str();
+        self.metrics.rows().restored(piece.protocol, table, piece.batch.len());
     }
 
     /// Whether rows that the store never takes can be kept elsewhere: those of `dead_letters` cannot.

@@ -37,6 +37,8 @@ pub(super) struct Piece {
     pub(super) batch: TableBatch,
     /// The place in the frame's batch of each row of that partition; none when they are the same.
     pub(super) places: Option<Arc<[u32]>>,
+    /// How they came in.
+    pub(super) protocol: &'static str,
 }
 
 /// The pieces of one cut.

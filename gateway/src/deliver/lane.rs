@@ -24,6 +24,7 @@ use super::feed::{Feed, Stopped};
 use super::gather::{Due, GatherKey, Next, Piece};
 use crate::fault_point::{self, Point, Step};
 use crate::ingest::RecordError;
+use crate::observe::accounts::Settled;
 use crate::registry::StoreKind;
 use crate::store::{Cut, NextStep, StoreError};
 use crate::wal::entry::{CutPlan, CutsEntry};
@@ -130,7 +131,7 @@ impl Lane {
         let key = due.key.clone();
         let cut = self.feed.new_cut(self.number, due.key, due.pieces);
         if cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch)) {
-            self.feed.note_needless(cut.key, cut.pieces);
+            self.feed.note_needless(cut.key, cut.pieces, Settled::Stored);
         } else {
             if !fault_point::is_left_out(Step::ExactlyOnce) {
                 self.feed.note(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }).await?;
@@ -185,7 +186,13 @@ impl Lane {
     async fn load(&self, cut: Rows) -> Result<Option<PendingCut>, Stopped> {
         match cut {
             Rows::Here(cut) => Ok(Some(cut)),
-            Rows::InLog(plan) => self.feed.load(&plan).await,
+            Rows::InLog(plan) => {
+                let cut = self.feed.load(&plan).await?;
+                for piece in cut.iter().flat_map(|cut| &cut.pieces) {
+                    self.feed.restored(piece);
+                }
+                Ok(cut)
+            }
         }
     }
 
@@ -236,7 +243,12 @@ impl Lane {
 
     /// The rows of a table that its store knows otherwise wait until somebody mends it. There is room for so many.
     async fn set_aside(&self, cut: PendingCut, error: &StoreError) -> Result<(), Stopped> {
-        let waiting = self.feed.gather.waiting_bytes(&cut.key);
+        let parked: usize = {
+            let parked = self.feed.parked.lock();
+            let of_key = parked.iter().filter(|(_, other)| other.key == cut.key);
+            of_key.flat_map(|(_, other)| &other.pieces).map(|piece| piece.batch.memory_bytes()).sum()
+        };
+        let waiting = self.feed.gather.waiting_bytes(&cut.key) + parked;
         if self.feed.may_keep_dead_letters() && waiting > self.feed.window_bytes / 4 {
             tracing::error!(table = %cut.key.table, rows = cut.rows(), %error, "too many rows wait for a table that is not as registered: keeping them as dead letters");
             return self.keep_as_dead_letters(&cut, error).await;
@@ -297,8 +309,11 @@ impl Lane {
             .without_max_times()
             .build();
         loop {
+            // Never closed: a permit is given as soon as one is free.
+            let turn = self.feed.unless_halted(self.feed.writers.acquire()).await?;
             let started = Instant::now();
             let outcome = self.feed.unless_halted(self.feed.store.write(&attempt)).await?;
+            drop(turn);
             let rows = attempt.batch.len();
             self.feed.metrics.cut(attempt.batch.table(), rows, started.elapsed(), outcome.is_ok());
             let Err(error) = outcome else { return Ok(Outcome::Written) };

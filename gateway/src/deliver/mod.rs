@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use self::feed::{Feed, bytes_of};
 use self::frames::Completion;
 pub use self::open::{DeliveryOptions, LaneOptions, OpenError, RestoredRequest};
-use crate::ingest::RecordError;
+use crate::ingest::{Protocol, RecordError};
 use crate::registry::{StoreKind, TableBatch};
 use crate::rejection::Rejection;
 use crate::wal::entry::{Compression, Entry, RequestEntry};
@@ -160,7 +160,15 @@ impl Delivery {
     /// Makes a request durable. From then on it is delivered, whether anybody waits or not.
     pub async fn append(&self, request: Encoded) -> Result<Position, Rejection> {
         let Encoded { log, body, recent, bytes } = request;
-        self.feed(log).log.append(Entry::REQUEST, body, Some((recent, bytes))).await.map_err(Rejection::from)
+        let feed = self.feed(log);
+        let position = feed.log.append(Entry::REQUEST, body, Some((Arc::clone(&recent), bytes))).await?;
+        if let Recent::Rows(request) = &*recent {
+            let protocol = Protocol::known_name(&request.protocol);
+            for batch in &request.batches {
+                feed.metrics.rows().taken(protocol, batch.table().name().as_str(), batch.len());
+            }
+        }
+        Ok(position)
     }
 
     /// Waits until the store has committed the rows of an appended request. Returns those that it refused for their

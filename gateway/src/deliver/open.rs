@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::claims::Claims;
@@ -207,22 +207,23 @@ impl Parts<'_> {
             dead_letters,
             claims: Claims::new(Arc::clone(self.claims)),
             parked: Mutex::default(),
+            writers: Semaphore::new(options.writers.max(1)),
             lanes: Mutex::new(std::mem::take(&mut resume.lanes)),
             progress: OnceCell::new(),
             next_cut: AtomicU64::new(resume.next_cut()),
             drain: self.drain.clone(),
             halt: self.halt.clone(),
         });
-        let writers = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX);
-        let mut pending: Vec<Vec<_>> = (0..writers).map(|_| Vec::new()).collect();
+        let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
+        let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
         for plan in std::mem::take(&mut resume.cuts).into_values() {
             for source in &plan.sources {
                 feed.frames.add(source.position, usize::try_from(source.count).unwrap_or(usize::MAX));
             }
             feed.gather.hold(key_of(&plan));
-            pending[usize::try_from(plan.lane % writers).unwrap_or(0)].push(plan);
+            pending[usize::try_from(plan.lane % lanes).unwrap_or(0)].push(plan);
         }
-        for (number, pending) in (0..writers).zip(pending) {
+        for (number, pending) in (0..lanes).zip(pending) {
             let lane = Lane { feed: Arc::clone(&feed), number };
             tasks.push(tokio::spawn(lane.run(pending)));
         }

@@ -12,6 +12,7 @@ use super::cut::parts_of;
 use super::feed::{Feed, Stopped, bytes_of, rows_of};
 use super::gather::{GatherKey, Piece};
 use super::resume::Resume;
+use crate::observe::accounts::Settled;
 use crate::wal::entry::{Entry, RequestEntry};
 use crate::wal::{Definitions, LogError, LogReader, Position};
 
@@ -185,9 +186,13 @@ impl Feed {
         if is_elsewhere {
             self.metrics.claimed_elsewhere(self.name, rows);
         }
+        let is_old = resume.is_old(position);
         for (key, piece) in pieces {
+            if is_old {
+                self.restored(&piece);
+            }
             match is_elsewhere {
-                true => self.note_needless(key, vec![piece]),
+                true => self.note_needless(key, vec![piece], Settled::Suppressed),
                 false => self.gather.push(key, piece),
             }
         }

@@ -149,6 +149,11 @@ impl Resume {
         (self.last_cut + 1).max(self.until.next().0.saturating_mul(CUTS_PER_FRAME))
     }
 
+    /// Whether a frame was there before the restart.
+    pub(super) fn is_old(&self, position: Position) -> bool {
+        position <= self.until
+    }
+
     /// Whether nothing is left of a frame that was there before the restart.
     pub(super) fn is_settled(&self, position: Position) -> bool {
         position <= self.until && !self.open.contains_key(&position)

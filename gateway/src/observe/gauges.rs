@@ -118,6 +118,7 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
 /// The logs: what is in them, what they take, and what became of their disk.
 fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
     type Value = fn(&FeedStatus) -> u64;
+    type Time = fn(&FeedStatus) -> Duration;
     let values: [(&str, &str, Value); 13] = [
         ("queue_rows", "Rows read from a log that are not settled", |feed| feed.waiting_rows as u64),
         ("log_frames_waiting", "Frames that are durable and not settled", |feed| feed.waiting_frames),
@@ -144,7 +145,7 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
         }
         registry.register(name, help, family);
     }
-    let seconds: [(&str, &str, fn(&FeedStatus) -> Duration); 2] = [
+    let seconds: [(&str, &str, Time); 2] = [
         ("log_sync_duration_seconds", "How long the last sync of a log took", |feed| feed.files.last_sync),
         (
             "log_lag_seconds",

@@ -26,6 +26,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::accounts::RowAccounts;
 use crate::decode::{Decoded, RejectedRecord};
 use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
@@ -150,6 +151,7 @@ pub struct Metrics {
     store_seconds: Family<StoreLabels, Histogram>,
     store_batch_rows: Family<StoreLabels, Histogram>,
     delivery_events: Family<EventLabels, Counter>,
+    rows: RowAccounts,
 }
 
 /// The records and rows of a request that was read. They count as rejected until [`Received::accepted`] says otherwise.
@@ -236,6 +238,7 @@ impl Metrics {
         let store_batch_rows = Family::<StoreLabels, Histogram>::new_with_constructor(rows);
         registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
 
+        let rows = RowAccounts::new(&mut registry);
         let delivery_events = Family::default();
         registry.register(
             "delivery_events",
@@ -275,6 +278,7 @@ impl Metrics {
             store_seconds,
             store_batch_rows,
             delivery_events,
+            rows,
         }
     }
 
@@ -357,6 +361,11 @@ impl Metrics {
     /// Counts rows that their store refused and that are kept.
     pub fn refused_by_store(&self, table: &TableDef, rows: usize) {
         self.dead_letters(table.name().as_str()).store.inc_by(count(rows));
+    }
+
+    /// Where accepted rows are.
+    pub fn rows(&self) -> &RowAccounts {
+        &self.rows
     }
 
     /// Counts a cut that its store verifiably lost, and that is sent again.

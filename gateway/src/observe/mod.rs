@@ -4,6 +4,7 @@
 //! - [`health`] watches the stores;
 //! - [`logging`] writes the gateway's own log.
 
+pub mod accounts;
 pub mod exposition;
 pub mod gauges;
 pub mod health;

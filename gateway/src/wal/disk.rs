@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::fs::FallocateFlags;
+
 /// A file of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -59,6 +61,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn truncate(&self, bytes: u64) -> io::Result<()>;
     /// Whether the path by which it was opened still leads to it.
     fn is_in_place(&self) -> io::Result<bool>;
+    /// Asks for space up to `bytes` ahead of the writes; the length stays. Only a hint.
+    fn reserve(&self, bytes: u64) -> io::Result<()>;
 }
 
 /// The file system of this machine.
@@ -208,6 +212,10 @@ impl DiskFile for LocalFile {
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
     }
 
     fn is_in_place(&self) -> io::Result<bool> {

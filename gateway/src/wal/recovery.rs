@@ -154,6 +154,7 @@ fn create(
     let active = header
         .create(&*disk, path)
         .map_err(|source| LogError::io(name, &segment::path(path, first), source))?;
+    drop(active.reserve(options.segment_bytes));
     let mut segments = Segments::default();
     segments.push(Segment { first: first.0, bytes: FRAMES_AT, written_at: Instant::now() });
     let state = State { segments, durable_end: first.0, durable_bytes: FRAMES_AT, ..State::default() };

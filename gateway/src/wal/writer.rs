@@ -175,12 +175,12 @@ impl<T: Send + Sync + 'static> Writer<T> {
         if !self.write(&admitted) {
             return self.fail(admitted);
         }
+        self.keep_recent(&mut admitted);
         let now = Instant::now();
         let lazy_since = *self.lazy_since.get_or_insert(now);
         if admitted.iter().all(|frame| frame.reply.is_none()) && now < lazy_since + LAZY_SYNC {
             return;
         }
-        self.keep_recent(&mut admitted);
         if self.sync() {
             self.acknowledge(admitted);
         } else {
@@ -347,6 +347,10 @@ impl<T: Send + Sync + 'static> Writer<T> {
         if self.durable < self.next && !self.sync() {
             return self.active.is_some();
         }
+        if let Some(active) = &self.active {
+            // What was reserved and not used. The length stays, so that nothing is lost if this fails.
+            drop(active.file.truncate(active.bytes));
+        }
         // Not even if the next one cannot be created: a crash may bring back its name, which makes void what follows.
         self.active = None;
         self.retry_at = Instant::now();
@@ -438,7 +442,10 @@ impl<T: Send + Sync + 'static> Writer<T> {
             match header.create(&*self.directory.disk, &self.directory.path) {
                 Err(error) if is_out_of_space(&error) && self.directory.evict_one() => {}
                 created => {
-                    return Ok(Active { file: created?, first: self.durable, bytes: FRAMES_AT });
+                    let file = created?;
+                    // Not every file system can; frames find their space either way.
+                    drop(file.reserve(self.directory.options.segment_bytes));
+                    return Ok(Active { file, first: self.durable, bytes: FRAMES_AT });
                 }
             }
         }

@@ -31,6 +31,16 @@ async fn rows_that_the_store_refuses_are_kept_and_their_neighbours_land() {
     let kept =
         "SELECT convert_from(payload, 'UTF8')::jsonb -> 'value' AS value FROM dead_letters ORDER BY 1 DESC";
     assert_eq!(gateway.timescale(kept).await, [json!({"value": -2.0}), json!({"value": -4.0})]);
+    let metrics =
+        gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let settled = "tidewell_rows_settled_total{protocol=\"rest\",table=\"metrics_events\",disposition=";
+    for line in [
+        format!("{settled}\"stored\"}} 3"),
+        format!("{settled}\"dead_lettered\"}} 2"),
+        "tidewell_rows_in_log{protocol=\"rest\",table=\"metrics_events\"} 0".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
     gateway.stop().await;
 }
 

@@ -56,5 +56,16 @@ async fn what_was_taken_without_stores_is_delivered_after_a_restart() {
         assert!(std::time::Instant::now() < deadline, "{logs:?} {metrics:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let metrics =
+        gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    for line in [
+        "tidewell_rows_restored_total{protocol=\"rest\",table=\"logs_events\"} 1",
+        "tidewell_rows_settled_total{protocol=\"rest\",table=\"logs_events\",disposition=\"stored\"} 1",
+        "tidewell_rows_in_log{protocol=\"rest\",table=\"logs_events\"} 0",
+        "tidewell_rows_settled_total{protocol=\"rest\",table=\"metrics_events\",disposition=\"stored\"} 1",
+        "tidewell_rows_in_log{protocol=\"rest\",table=\"metrics_events\"} 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
     gateway.stop().await;
 }

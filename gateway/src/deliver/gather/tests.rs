@@ -26,7 +26,17 @@ fn rows(count: usize) -> TableBatch {
 
 fn push(gather: &Gather, table: &str, count: usize) {
     let key = GatherKey { tenant: Tenant::default(), table: Identifier::new(table).unwrap(), day: None };
-    gather.push(key, Piece { position: Position(1), index: 0, start: 0, batch: rows(count), places: None });
+    gather.push(
+        key,
+        Piece {
+            position: Position(1),
+            index: 0,
+            start: 0,
+            batch: rows(count),
+            places: None,
+            protocol: "rest",
+        },
+    );
 }
 
 fn due(gather: &Gather, all: bool) -> Option<Vec<usize>> {
@@ -85,7 +95,14 @@ async fn of_a_table_with_a_key_one_cut_is_under_way_at_a_time() {
         Arc::clone(&table),
         arrow::record_batch::RecordBatch::new_empty(Arc::clone(table.arrow())),
     );
-    let piece = Piece { position: Position(1), index: 0, start: 0, batch: batch.unwrap(), places: None };
+    let piece = Piece {
+        position: Position(1),
+        index: 0,
+        start: 0,
+        batch: batch.unwrap(),
+        places: None,
+        protocol: "rest",
+    };
     let key = GatherKey { tenant, table: Identifier::new("keyed").unwrap(), day: None };
     gather.park(key.clone(), vec![piece.clone()], Instant::now());
     assert_eq!(due(&gather, true), Some(vec![0]));

@@ -183,6 +183,11 @@ proptest! {
             panic!("another kind")
         };
         assert_same(&entry, &decoded);
+        let EntryHeader::Request(header) = Entry::decode_header(Entry::REQUEST, &body).unwrap() else {
+            panic!("another kind")
+        };
+        prop_assert_eq!((&header.caller, &header.key), (&entry.caller, &entry.key));
+        prop_assert_eq!(header.rows, entry.batches.iter().map(|batch| batch.len() as u64).sum::<u64>());
     }
 
     #[test]
@@ -222,7 +227,9 @@ proptest! {
         if let Some(layout) = body.first_mut().filter(|_| known) {
             *layout = 1;
         }
-        drop(Entry::decode(kind, &body.into(), &definitions()));
+        let body = Bytes::from(body);
+        drop(Entry::decode_header(kind, &body));
+        drop(Entry::decode(kind, &body, &definitions()));
     }
 
     /// Entries with a few bytes changed, cut off or lengthened are refused or are entries.

@@ -61,8 +61,10 @@ fn decode(name: &str, kind: u8, body: &[u8]) -> bool {
     let definitions = Definitions::new(Arc::new(disk), Path::new("/wal/definitions"));
     definitions.id(&Arc::new(table)).unwrap();
     let body = Bytes::copy_from_slice(body);
+    let header = Entry::decode_header(kind, &body);
     let Ok(entry) = Entry::decode(kind, &body, &definitions) else { return false };
     assert_eq!(entry.kind(), kind, "{name}");
+    assert!(header.is_ok(), "{name}: {header:?}");
     let again = entry.encode(&definitions, Default::default()).unwrap().concat();
     assert!(kind == Entry::REQUEST || again == body, "{name}");
     true

@@ -308,6 +308,10 @@ impl DiskFile for SimulatedFile {
         })
     }
 
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn is_in_place(&self) -> io::Result<bool> {
         match self.disk.0.lock().find(&self.path) {
             Ok(inode) => Ok(inode == self.inode),

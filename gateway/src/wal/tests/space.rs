@@ -32,14 +32,15 @@ async fn a_full_log_refuses_requests_and_still_takes_what_frees_it() {
     let taken = fill(&log, 1).await;
     assert!(taken > 300, "{taken}");
     let status = log.status();
-    assert!(status.used_bytes <= options.max_bytes && status.refused == 1);
+    // A mark may follow the last frame.
+    assert!(status.used_bytes <= options.max_bytes + 40 && status.refused == 1, "{status:?}");
     assert!(log.load() > 0.95 && (status.load() - log.load()).abs() < 1e-9);
     assert_eq!(log.synced(), Position(taken));
     // Cuts and what became of them.
     let reserved = fill(&log, 2).await;
     assert!(reserved > 10, "{reserved}");
     let used = log.status().used_bytes;
-    assert!(used > options.max_bytes && used <= options.max_bytes + options.max_bytes / 16);
+    assert!(used > options.max_bytes && used <= options.max_bytes + options.max_bytes / 16 + 40, "{used}");
     // Half of it is delivered: half of it can go, although it is younger than the retained tail.
     log.release(Position(taken / 2));
     assert!(log.load() < 0.7);
@@ -113,6 +114,21 @@ async fn frames_are_kept_in_memory_until_they_were_taken() {
     }
     assert_eq!(log.recent(Position(13)).as_deref(), Some(&13), "asking too early forgets nothing to come");
     assert_eq!(numbers(&read_all(&mut log.reader(Position(1)))), (1..=14).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn frames_that_nobody_waits_for_are_kept_in_memory_as_well() {
+    let (log, _) = open(options());
+    for number in 1..=3 {
+        log.append_lazily(2, body(number, 10), Some((Arc::new(number), 100)));
+        // Each in a group of its own.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(log.recent(Position(1)), None, "nothing is durable yet");
+    log.append(1, body(4, 10), Some((Arc::new(4), 100))).await.unwrap();
+    for number in 1..=4 {
+        assert_eq!(log.recent(Position(number)).as_deref(), Some(&number));
+    }
 }
 
 #[tokio::test]
