@@ -276,6 +276,7 @@ impl Settled<'_> {
             if let Err(error) = drained.await {
                 self.failures.push(format!("{error:#}"));
             }
+            self.failures.extend(gateway.scrape().await?.imbalances());
         }
         let rows = self.world.readers.rows(self.run).await?;
         let verdict = judge(self.run, &self.ledger, &rows);
