@@ -20,6 +20,7 @@ pub mod answer;
 pub mod idempotency;
 pub mod load;
 mod options;
+pub mod replay;
 mod submission;
 
 use std::net::IpAddr;
@@ -69,12 +70,21 @@ pub enum Protocol {
     OtlpHttpJson,
     /// Arrow Flight.
     Flight,
+    /// A dead letter that is sent again.
+    Replay,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 6] =
-        [Self::Rest, Self::Grpc, Self::OtlpGrpc, Self::OtlpHttpProtobuf, Self::OtlpHttpJson, Self::Flight];
+    pub const ALL: [Self; 7] = [
+        Self::Rest,
+        Self::Grpc,
+        Self::OtlpGrpc,
+        Self::OtlpHttpProtobuf,
+        Self::OtlpHttpJson,
+        Self::Flight,
+        Self::Replay,
+    ];
 
     /// The protocol's name in metrics and tables.
     pub fn name(self) -> &'static str {
@@ -85,6 +95,7 @@ impl Protocol {
             Self::OtlpHttpProtobuf => "otlp_http_protobuf",
             Self::OtlpHttpJson => "otlp_http_json",
             Self::Flight => "flight",
+            Self::Replay => "replay",
         }
     }
 
@@ -97,7 +108,8 @@ impl Protocol {
     /// What settings call it.
     pub fn family(self) -> ProtocolFamily {
         match self {
-            Self::Rest => ProtocolFamily::Rest,
+            // A replay always has a key, so that it is never known by its body.
+            Self::Rest | Self::Replay => ProtocolFamily::Rest,
             Self::Grpc => ProtocolFamily::Grpc,
             Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
             Self::Flight => ProtocolFamily::Flight,
@@ -395,6 +407,7 @@ impl Ingest {
         let run = move || {
             let decoded =
                 decode(&DecodeContext { tables: &tables, tenant: &tenant, now_nanos: now(), limits })?;
+            let decoded = with_label_warnings(decoded);
             let rows: usize = decoded.batches.iter().map(TableBatch::memory_bytes).sum();
             let refused: usize = decoded.rejected.iter().map(|record| record.payload.len()).sum();
             memory.resize(rows + refused)?;
@@ -412,6 +425,14 @@ impl Ingest {
             .await
             .map_err(|error| Rejection::Internal(format!("decoding ended early: {error}")))?
     }
+}
+
+/// Tells the sender what was done to labels to keep the limits of their tables.
+fn with_label_warnings(mut decoded: Decoded) -> Decoded {
+    let changed = decoded.batches.iter().filter(|batch| !batch.label_changes().is_none());
+    let told = changed.map(|batch| batch.label_changes().sentence(batch.table().name().as_str()));
+    decoded.warnings.extend(told.collect::<Vec<_>>());
+    decoded
 }
 
 /// The time in nanoseconds since 1970.

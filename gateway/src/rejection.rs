@@ -273,6 +273,13 @@ impl From<BodyError> for Rejection {
     }
 }
 
+/// What a request asked of a store itself, such as its dead letters.
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error.to_string())
+    }
+}
+
 impl From<MemoryExhausted> for Rejection {
     fn from(error: MemoryExhausted) -> Self {
         Self::overloaded(error.to_string())

@@ -18,7 +18,7 @@ use crate::deliver::{CutLimits, Delivery, DeliveryOptions, LaneOptions, OpenErro
 use crate::ingest::answer::Answer;
 use crate::ingest::idempotency::{Idempotency, IdempotencySettings, Identity};
 use crate::ingest::{AckLevel, IdempotencyKey, Ingest, IngestLimits, Readiness};
-use crate::observe::{Health, Metrics};
+use crate::observe::{Health, LetterWatch, Metrics};
 use crate::receive::listen::{self, ListenError, Listener, Serving};
 use crate::receive::{self, Addresses, Gateway, Shared};
 use crate::registry::builtin::BuiltinError;
@@ -90,8 +90,18 @@ impl Server {
             idempotency,
             Arc::clone(&metrics),
         );
-        let shared: Shared =
-            Arc::new(Gateway { config, ingest, registry, delivery, metrics, health, timescale, addresses });
+        let letters = Arc::new(LetterWatch::new(timescale.letters(), &config.dead_letters));
+        let shared: Shared = Arc::new(Gateway {
+            config,
+            ingest,
+            registry,
+            delivery,
+            metrics,
+            health,
+            letters,
+            timescale,
+            addresses,
+        });
         shared.ingest.set_readiness(Readiness::Ready);
 
         let stop_listening = CancellationToken::new();
@@ -101,6 +111,7 @@ impl Server {
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::ClickHouse, stop_background.clone())),
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(watch_letters(Arc::clone(&shared), stop_background.clone())),
         ];
         let [http_serving, grpc_serving] = serving(&shared.config);
         let http = listen::serve(
@@ -316,4 +327,12 @@ async fn follow_registry(shared: Shared, stop: CancellationToken) {
 
 async fn watch_stores(shared: Shared, stop: CancellationToken) {
     shared.health.watch(stop).await;
+}
+
+async fn watch_letters(shared: Shared, stop: CancellationToken) {
+    tokio::select! {
+        () = shared.delivery.prepared(StoreKind::Timescale) => {}
+        () = stop.cancelled() => return,
+    }
+    shared.letters.watch(&shared.metrics, stop).await;
 }

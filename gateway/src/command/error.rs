@@ -59,6 +59,25 @@ pub enum CommandError {
         /// Where logs are, by the settings.
         directory: PathBuf,
     },
+    /// A gateway does not answer as one.
+    #[error("the gateway at {url} could not be asked: {reason}")]
+    Gateway {
+        /// Its address.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A gateway refused what it was asked.
+    #[error("{0}")]
+    Refused(String),
+    /// A file holds no record.
+    #[error("the record in {} cannot be read", file.display())]
+    Record {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// There is no such table.
     #[error("there is no table {0:?}")]
     NoTable(String),
@@ -97,13 +116,22 @@ impl CommandError {
                 "a definition looks like {\"table_name\":\"t\",\"columns\":[{\"name\":\"time\",\"type\":\"timestamp\"}]}; \
                  `tidewell schema show logs_events` writes a whole one",
             ),
+            Self::Gateway { .. } => {
+                Some("start it with `tidewell serve`, or name its HTTP address with --gateway")
+            }
             Self::NoWal { .. } => Some(
                 "`tidewell wal list` names the logs that are there; wal.directory is relative to the working directory",
             ),
             Self::Wal(_) | Self::WalDirectory(..) => {
                 Some("run as the user of the gateway, with its settings and in its working directory")
             }
-            Self::Log(_) | Self::Signals(_) | Self::Register(_) | Self::Internal(_) | Self::Output(_) => None,
+            Self::Refused(_)
+            | Self::Record { .. }
+            | Self::Log(_)
+            | Self::Signals(_)
+            | Self::Register(_)
+            | Self::Internal(_)
+            | Self::Output(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@
 mod config;
 mod doctor;
 mod error;
+mod letters;
 mod migrate;
 mod schema;
 mod serve;
@@ -73,6 +74,9 @@ enum Command {
     /// List, show or register tables
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// List, show, mend, replay or discard what a running gateway refused
+    #[command(subcommand)]
+    DeadLetters(letters::LettersCommand),
     /// Look into the write-ahead logs, also while a gateway writes them; nothing is changed
     #[command(subcommand)]
     Wal(wal::WalCommand),
@@ -96,6 +100,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Config(command) => config::run(command, &files),
         Command::Doctor { json } => doctor::run(&files, json).await,
         Command::Schema(command) => schema::run(command, &files).await,
+        Command::DeadLetters(command) => letters::run(command, &files).await,
         Command::Wal(command) => wal::run(&command, &files),
     };
     result.unwrap_or_else(|error| error.report())

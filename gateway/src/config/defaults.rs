@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{
-    AckSetting, BatchConfig, ClickHouseConfig, Compression, GrpcConfig, HttpConfig, IdempotencyConfig,
-    IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig, TimescaleConfig,
-    WalCompression, WalConfig,
+    AckSetting, BatchConfig, ClickHouseConfig, Compression, DeadLettersConfig, GrpcConfig, HttpConfig,
+    IdempotencyConfig, IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig,
+    TimescaleConfig, WalCompression, WalConfig,
 };
 
 impl Default for HttpConfig {
@@ -103,6 +103,12 @@ impl Default for WalConfig {
             window_bytes: 128 * 1024 * 1024,
             dead_letters_max_bytes: 1024 * MIB,
         }
+    }
+}
+
+impl Default for DeadLettersConfig {
+    fn default() -> Self {
+        Self { max_bytes: 1024 * 1024 * 1024, retain_days: 30 }
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Config {
     pub clickhouse: ClickHouseConfig,
     /// The write-ahead log, in which rows are durable before their sender is answered.
     pub wal: WalConfig,
+    /// Records that were refused, in table `dead_letters`.
+    pub dead_letters: DeadLettersConfig,
     /// The gateway's own log.
     pub log: LogConfig,
     /// Ending the process.
@@ -302,6 +304,19 @@ pub enum WalCompression {
     None,
     /// for a slow or small disk.
     Lz4,
+}
+
+/// Records that were refused, in table `dead_letters`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLettersConfig {
+    /// Most bytes of letters. Beyond it those that were replayed or discarded go first, then the oldest: each of these is
+    /// counted and told of as an error.
+    #[schemars(range(min = 1_048_576))]
+    pub max_bytes: u64,
+    /// How long a letter is kept, in days.
+    #[schemars(range(min = 1, max = 36_500))]
+    pub retain_days: u32,
 }
 
 /// The gateway's own log.

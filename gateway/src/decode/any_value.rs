@@ -74,8 +74,9 @@ impl Values {
         name: &str,
         bytes: &[u8],
     ) -> Result<(), FieldError> {
-        if column.open_entries() >= MAX_ATTRIBUTES {
-            return Err(FieldError::new(name, format!("has more than {MAX_ATTRIBUTES} keys")));
+        let most = column.most_entries();
+        if column.open_entries() >= most {
+            return Err(FieldError::new(name, format!("has more than {most} keys")));
         }
         let KeyValue { key, value } = self.key_value(bytes).map_err(|error| within(name, error))?;
         match self.any_value(value.get().unwrap_or_default()).map_err(|error| within_key(name, key, error))? {

@@ -13,9 +13,11 @@ use base64::Engine as _;
 
 use super::FieldError;
 use super::columns::{Strings, offset, offsets};
-use super::rules::{MAX_ATTRIBUTES, MAX_KEY_BYTES, NUL_REASON, check_size};
+use super::label_limits;
+use super::rules::{MAX_ATTRIBUTES, MAX_EXCESS_LABELS, MAX_KEY_BYTES, MAX_VALUE_BYTES, NUL_REASON};
 use crate::registry::attributes::{ValueType, write_double};
 use crate::registry::column::{attribute_entries, attribute_value_fields};
+use crate::registry::{LabelChanges, LabelLimits, OnExcess};
 
 /// From this number of keys on a record's keys are checked for repetition through a sorted index.
 const SORT_FROM_KEYS: usize = 24;
@@ -32,6 +34,10 @@ pub struct AttributesColumn {
     values: Strings,
     types: Vec<u8>,
     scratch: String,
+    /// For labels: what a row may have, where what is more is changed.
+    limits: Option<LabelLimits>,
+    /// What was done to rows, by row.
+    changes: Vec<(usize, LabelChanges)>,
 }
 
 impl AttributesColumn {
@@ -42,7 +48,27 @@ impl AttributesColumn {
             values: Strings::new(),
             types: Vec::new(),
             scratch: String::new(),
+            limits: None,
+            changes: Vec::new(),
         }
+    }
+
+    /// Labels, which keep `limits`.
+    pub(super) fn limited(limits: LabelLimits) -> Self {
+        Self { limits: Some(limits), ..Self::new() }
+    }
+
+    /// Most entries that the open row may be given.
+    pub(super) fn most_entries(&self) -> usize {
+        match &self.limits {
+            Some(limits) if limits.on_excess != OnExcess::DeadLetter => MAX_EXCESS_LABELS,
+            _ => MAX_ATTRIBUTES,
+        }
+    }
+
+    /// What was done to the labels of the finished rows.
+    pub(super) fn label_changes(&self) -> LabelChanges {
+        self.changes.iter().fold(LabelChanges::default(), |sum, (_, changes)| sum.and(*changes))
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -132,7 +158,24 @@ impl AttributesColumn {
         if self.has_repeated_keys() {
             self.keep_last_of_each_key();
         }
+        if let Some(limits) = self.limits.filter(|limits| limits.on_excess != OnExcess::DeadLetter) {
+            self.keep_limits(&limits);
+        }
         self.ends.push(offset(self.types.len()));
+    }
+
+    /// Makes the open row keep its limits. Nearly all rows do.
+    fn keep_limits(&mut self, limits: &LabelLimits) {
+        let entries = self.finished_entries()..self.types.len();
+        let sizes = entries.clone().map(|entry| (self.key(entry).len(), slice(&self.values, entry).len()));
+        if label_limits::are_kept(limits, entries.len(), sizes) {
+            return;
+        }
+        let copied = entries
+            .map(|entry| (self.key(entry).to_vec(), slice(&self.values, entry).to_vec(), self.types[entry]));
+        let (kept, changes) = label_limits::keep(limits, copied.collect());
+        self.replace_open_entries(kept);
+        self.changes.push((self.rows(), changes));
     }
 
     /// Ends the row as a copy of a row of `other`: for what many records share.
@@ -149,12 +192,12 @@ impl AttributesColumn {
     pub(super) fn check_last_row(&self, name: &str, forbid_nul: bool) -> Result<(), FieldError> {
         let row = self.rows().saturating_sub(1);
         let entries = range(&self.ends, row);
-        if entries.len() > MAX_ATTRIBUTES {
+        let max_count = self.limits.map_or(MAX_ATTRIBUTES, |limits| limits.max_count);
+        let max_key_bytes = self.limits.map_or(MAX_KEY_BYTES, |limits| limits.max_key_bytes);
+        let max_value_bytes = self.limits.map_or(MAX_VALUE_BYTES, |limits| limits.max_value_bytes);
+        if entries.len() > max_count {
             let count = entries.len();
-            return Err(FieldError::new(
-                name,
-                format!("has {count} keys: at most {MAX_ATTRIBUTES} are allowed"),
-            ));
+            return Err(FieldError::new(name, format!("has {count} keys: at most {max_count} are allowed")));
         }
         // One look over the row's bytes; only a row that holds a suspect byte is looked at entry by entry.
         let nul_in = |strings: &Strings| {
@@ -163,16 +206,17 @@ impl AttributesColumn {
         };
         for entry in entries.clone() {
             let key = self.key(entry);
-            if key.len() > MAX_KEY_BYTES {
+            if key.len() > max_key_bytes {
                 return Err(FieldError::new(
                     name,
-                    format!("a key has {} bytes: at most {MAX_KEY_BYTES} are allowed", key.len()),
+                    format!("a key has {} bytes: at most {max_key_bytes} are allowed", key.len()),
                 ));
             }
             let value = slice(&self.values, entry);
-            check_size(value.len()).map_err(|reason| {
-                FieldError::new(format!("{name}.{}", String::from_utf8_lossy(key)), reason)
-            })?;
+            if value.len() > max_value_bytes {
+                let reason = format!("has {} bytes: at most {max_value_bytes} are allowed", value.len());
+                return Err(FieldError::new(format!("{name}.{}", String::from_utf8_lossy(key)), reason));
+            }
             let nested =
                 self.types[entry] == ValueType::Array.code() || self.types[entry] == ValueType::Map.code();
             if forbid_nul && nested && std::str::from_utf8(value).is_ok_and(has_json_nul) {
@@ -191,6 +235,7 @@ impl AttributesColumn {
     pub(super) fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows + 1);
         self.truncate_entries(self.finished_entries());
+        self.changes.retain(|(row, _)| *row < rows);
     }
 
     fn truncate_entries(&mut self, entries: usize) {

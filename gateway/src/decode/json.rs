@@ -27,10 +27,7 @@ mod warnings;
 pub use self::framing::Framing;
 use self::framing::{Frame, Frames};
 use self::record::RecordReader;
-use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord};
-
-/// Most bytes of a refused record that are kept.
-pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+use super::{DecodeContext, DecodeError, Decoded, FieldError, MAX_PAYLOAD_BYTES, RejectedRecord};
 
 /// Most bytes of a field's name and of a reason in an error: both may quote what was sent.
 const MAX_ERROR_BYTES: usize = 1024;

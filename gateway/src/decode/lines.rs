@@ -27,7 +27,7 @@ pub fn records(body: &[u8], table: &str, context: &DecodeContext<'_>) -> Result<
             Ok(()) => decoded.accepted += 1,
             Err(error) => {
                 rows.discard_row();
-                let payload = line.get(..super::json::MAX_PAYLOAD_BYTES).unwrap_or(line).to_vec();
+                let payload = line.get(..super::MAX_PAYLOAD_BYTES).unwrap_or(line).to_vec();
                 let table = table.to_owned();
                 decoded.rejected.push(RejectedRecord {
                     index,

@@ -11,6 +11,8 @@ pub mod attributes;
 pub mod columns;
 mod decimal;
 pub mod json;
+mod label_limits;
+pub mod letter;
 pub mod lines;
 pub mod otlp;
 pub mod rules;
@@ -24,6 +26,9 @@ pub use attributes::AttributesColumn;
 pub use table_builder::TableBuilder;
 
 use crate::registry::{Snapshot, TableBatch, TableDef, Tenant, builtin};
+
+/// Most bytes of a refused record that are kept; the rest is cut off.
+pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
 
 /// What a decoder knows of the world.
 #[derive(Debug, Clone, Copy)]

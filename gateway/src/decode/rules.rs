@@ -5,8 +5,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::DecodeContext;
-use crate::registry::{AcceptedWindow, StoreKind, TableDef};
+use super::{AttributesColumn, DecodeContext};
+use crate::registry::{AcceptedWindow, LabelLimits, StoreKind, TableDef};
 
 /// Earliest time that both stores hold, 1900-01-01T00:00:00Z in nanoseconds (ClickHouse `DateTime64(9)`).
 pub const MIN_TIME_NANOS: i64 = -2_208_988_800_000_000_000;
@@ -22,6 +22,8 @@ pub const MAX_INDEXED_BYTES: usize = 512;
 pub const MAX_KEY_BYTES: usize = 1024;
 /// Most attributes of one record and column.
 pub const MAX_ATTRIBUTES: usize = 1024;
+/// Most labels of one record that are read where those beyond their table's limit are folded or dropped.
+pub const MAX_EXCESS_LABELS: usize = 16 * 1024;
 
 /// Why a value with a NUL character is refused.
 pub const NUL_REASON: &str = "contains a NUL character, which Postgres cannot store";
@@ -35,6 +37,8 @@ pub struct RowRules {
     forbid_nul: bool,
     /// Most bytes of a value, by column.
     sizes: Vec<usize>,
+    /// The column of labels and their limits.
+    labels: Option<(usize, LabelLimits)>,
 }
 
 impl RowRules {
@@ -50,6 +54,7 @@ impl RowRules {
             window,
             forbid_nul: table.store() == StoreKind::Timescale,
             sizes: (0..table.columns().len()).map(size).collect(),
+            labels: table.label_column().map(|column| (column, table.label_limits())),
         }
     }
 
@@ -60,7 +65,21 @@ impl RowRules {
             window: table.accepted_window(),
             forbid_nul: false,
             sizes: Vec::new(),
+            labels: None,
         }
+    }
+
+    /// A builder of the attributes of a column.
+    pub fn attributes(&self, column: usize) -> AttributesColumn {
+        match self.label_limits(column) {
+            Some(limits) => AttributesColumn::limited(limits),
+            None => AttributesColumn::new(),
+        }
+    }
+
+    /// The limits of a column, if it is that of the labels.
+    pub fn label_limits(&self, column: usize) -> Option<LabelLimits> {
+        self.labels.filter(|(labels, _)| *labels == column).map(|(_, limits)| limits)
     }
 
     /// Whether text may not hold NUL characters.

@@ -12,7 +12,7 @@ use super::attributes::AttributesColumn;
 use super::columns::{Column, MAX_COLUMN_BYTES};
 use super::rules::{NUL_REASON, RowRules};
 use super::{DecodeContext, FieldError};
-use crate::registry::{ColumnType, TableBatch, TableDef};
+use crate::registry::{ColumnDef, ColumnType, LabelChanges, TableBatch, TableDef};
 
 /// Rows of one table under construction.
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub struct TableBuilder {
 impl TableBuilder {
     /// No rows of `table` yet. `context` tells the time of arrival, which the accepted window is relative to.
     pub fn new(table: Arc<TableDef>, context: &DecodeContext<'_>) -> Self {
-        let columns = table.columns().iter().map(|column| Column::new(column.kind)).collect();
+        let rules = RowRules::new(&table, context);
         Self {
-            rules: RowRules::new(&table, context),
+            columns: columns(&table, &rules),
+            rules,
             table,
-            columns,
             rows: 0,
             finished_bytes: 0,
             max_bytes: context.limits.decoded_bytes.min(MAX_COLUMN_BYTES),
@@ -42,8 +42,8 @@ impl TableBuilder {
 
     /// No rows of `table` yet, for rows that its store gave.
     pub fn for_reading(table: Arc<TableDef>) -> Self {
-        let columns = table.columns().iter().map(|column| Column::new(column.kind)).collect();
         let rules = RowRules::of_stored_rows(&table);
+        let columns = columns(&table, &rules);
         Self { rules, table, columns, rows: 0, finished_bytes: 0, max_bytes: MAX_COLUMN_BYTES }
     }
 
@@ -251,6 +251,10 @@ impl TableBuilder {
         if self.rows == 0 {
             return Ok(None);
         }
+        let changes = self.columns.iter().fold(LabelChanges::default(), |sum, column| match column {
+            Column::Attributes(attributes) => sum.and(attributes.label_changes()),
+            _ => sum,
+        });
         let internal = |error: &dyn std::fmt::Display| super::DecodeError::Internal(error.to_string());
         let columns = self
             .columns
@@ -260,7 +264,8 @@ impl TableBuilder {
             .map_err(|error| internal(&error))?;
         let rows = RecordBatch::try_new(Arc::clone(self.table.arrow()), columns)
             .map_err(|error| internal(&error))?;
-        TableBatch::new(self.table, rows).map(Some).map_err(|error| internal(&error))
+        let batch = TableBatch::new(self.table, rows).map_err(|error| internal(&error))?;
+        Ok(Some(batch.with_label_changes(changes)))
     }
 
     /// A column set twice in one row keeps the later value.
@@ -339,6 +344,15 @@ impl TableBuilder {
         let kind = self.table.columns()[column].kind;
         self.fail(column, format!("is {} and does not take {given}", kind.name()))
     }
+}
+
+/// Empty columns of `table`.
+fn columns(table: &TableDef, rules: &RowRules) -> Vec<Column> {
+    let column = |(at, column): (usize, &ColumnDef)| match column.kind {
+        ColumnType::Attributes => Column::Attributes(rules.attributes(at)),
+        kind => Column::new(kind),
+    };
+    table.columns().iter().enumerate().map(column).collect()
 }
 
 #[cfg(test)]

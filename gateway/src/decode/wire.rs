@@ -71,6 +71,11 @@ impl<'a> Reader<'a> {
         Self { rest: message }
     }
 
+    /// The bytes that were not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next field; none at the end of the message.
     #[inline]
     pub(super) fn field(&mut self) -> Result<Option<Field<'a>>, Broken> {

@@ -6,14 +6,13 @@
 use sha2::{Digest as _, Sha256};
 
 use super::gather::Piece;
-use crate::decode::arrow::row_json;
-use crate::decode::{DecodeContext, DecodeError, DecodeLimits, FieldError, RejectedRecord};
+use crate::decode::arrow::{ROW_JSON, row_json};
+use crate::decode::{
+    DecodeContext, DecodeError, DecodeLimits, FieldError, MAX_PAYLOAD_BYTES, RejectedRecord,
+};
 use crate::ingest::{Caller, now};
 use crate::registry::{Snapshot, TableBatch, Tenant, builtin};
 use crate::rejection::Rejection;
-
-/// Longest payload kept of one record, in bytes; the rest is cut off.
-pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
 
 /// Rows of `dead_letters` for the records that a decoder refused.
 pub fn batch(
@@ -49,7 +48,7 @@ pub(super) fn of_piece(log: u64, piece: &Piece, reason: &str) -> Result<TableBat
         table: table.name().as_str(),
         index: piece.refusal(row, "").index,
         error: &error,
-        content_type: "application/json",
+        content_type: ROW_JSON,
         payload,
     });
     let tables = builtin::tables(&table.tenant).map_err(|error| DecodeError::Internal(error.to_string()))?;

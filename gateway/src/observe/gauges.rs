@@ -29,6 +29,8 @@ pub struct Moment<'r> {
     pub pool: deadpool_postgres::Status,
     /// Tables that are known.
     pub tables: usize,
+    /// Dead letters that wait, once they were counted.
+    pub waiting_letters: Option<u64>,
     /// Requests whose repetitions are recognised.
     pub idempotency_keys: usize,
     /// Requests that were forgotten before their time, since there were too many.
@@ -95,6 +97,10 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
     tidewell.register("pool_limit", "Most connections that write rows", of_timescale(pool.max_size));
     tidewell.register("pool_waiting", "Tasks that wait for a connection", of_timescale(pool.waiting));
     number(tidewell, "tables", "Tables that are known", moment.tables);
+    if let Some(waiting) = moment.waiting_letters {
+        let waiting = usize::try_from(waiting).unwrap_or(usize::MAX);
+        number(tidewell, "dead_letters_waiting", "Dead letters neither replayed nor discarded", waiting);
+    }
     number(
         tidewell,
         "idempotency_keys",

@@ -87,6 +87,17 @@ struct EventLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LabelChangeLabels {
+    table: String,
+    change: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RemovalLabels {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLetterLabels {
     table: String,
     refused_by: &'static str,
@@ -146,6 +157,8 @@ pub struct Metrics {
     rows_received: Family<RowLabels, Counter>,
     rows_accepted: Family<RowLabels, Counter>,
     dead_letters: Family<DeadLetterLabels, Counter>,
+    letters_removed: Family<RemovalLabels, Counter>,
+    labels_changed: Family<LabelChangeLabels, Counter>,
     store_writes: Family<WriteLabels, Counter>,
     store_rows: Family<StoreLabels, Counter>,
     store_seconds: Family<StoreLabels, Histogram>,
@@ -221,6 +234,21 @@ impl Metrics {
         );
         let dead_letters = Family::default();
         registry.register("dead_letters", "Records kept in dead_letters", Family::clone(&dead_letters));
+        let letters_removed: Family<RemovalLabels, Counter> = Family::default();
+        registry.register(
+            "dead_letters_removed",
+            "Dead letters that waited and were removed: over dead_letters.max_bytes (over_budget), or older than dead_letters.retain_days (expired)",
+            Family::clone(&letters_removed),
+        );
+        let labels_changed = Family::default();
+        registry.register(
+            "labels_changed",
+            "Labels beyond the limits of their table: cut (truncated), put into _folded (folded), not stored (dropped)",
+            Family::clone(&labels_changed),
+        );
+        for cause in ["over_budget", "expired"] {
+            letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(0);
+        }
         let store_writes = Family::default();
         registry.register(
             "store_writes",
@@ -273,6 +301,8 @@ impl Metrics {
             rows_received,
             rows_accepted,
             dead_letters,
+            letters_removed,
+            labels_changed,
             store_writes,
             store_rows,
             store_seconds,
@@ -331,6 +361,7 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 records")]
         of.records.observe(records as f64);
         let handles = |batch: &TableBatch| {
+            self.labels_changed(batch);
             let table = batch.table().name().as_str();
             let handles = of.tables.get(table, |table| {
                 let labels = RowLabels { protocol: protocol.name(), table: table.to_owned() };
@@ -344,6 +375,19 @@ impl Metrics {
         };
         let rows = decoded.batches.iter().map(handles).collect();
         Received { of, records: count(records), rows, settled: false }
+    }
+
+    /// Counts what was done to labels; seldom anything.
+    fn labels_changed(&self, batch: &TableBatch) {
+        let changes = batch.label_changes();
+        for (change, labels) in
+            [("truncated", changes.truncated), ("folded", changes.folded), ("dropped", changes.dropped)]
+        {
+            if labels > 0 {
+                let table = batch.table().name().to_string();
+                self.labels_changed.get_or_create(&LabelChangeLabels { table, change }).inc_by(count(labels));
+            }
+        }
     }
 
     /// Counts the records of a repetition, which the answer to the first one tells.
@@ -366,6 +410,11 @@ impl Metrics {
     /// Where accepted rows are.
     pub fn rows(&self) -> &RowAccounts {
         &self.rows
+    }
+
+    /// Counts dead letters that were removed although they waited.
+    pub fn letters_removed(&self, cause: &'static str, letters: u64) {
+        self.letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(letters);
     }
 
     /// Counts a cut that its store verifiably lost, and that is sent again.

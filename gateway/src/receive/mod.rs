@@ -14,6 +14,7 @@ pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
+pub mod letters;
 pub mod listen;
 pub mod media_type;
 mod messages;
@@ -38,7 +39,7 @@ use crate::config::Config;
 use crate::deliver::Delivery;
 use crate::ingest::{Ingest, Protocol};
 use crate::observe::health::{Report, UnwritableLog};
-use crate::observe::{Health, Metrics};
+use crate::observe::{Health, LetterWatch, Metrics};
 use crate::registry::Registry;
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Watches the stores.
     pub health: Arc<Health>,
+    /// Watches the dead letters.
+    pub letters: Arc<LetterWatch>,
     /// The store in Postgres, whose connections are counted.
     pub timescale: Arc<Timescale>,
     /// Where the gateway listens.
@@ -118,6 +121,7 @@ pub fn http_routes(shared: Shared) -> Router {
         .merge(rest::routes())
         .merge(otlp::http::routes())
         .merge(schema::routes())
+        .merge(letters::routes())
         .merge(operation::routes())
         .fallback(http_answer::not_found)
         .with_state(shared)

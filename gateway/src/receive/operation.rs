@@ -64,6 +64,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         in_flight_limit_bytes: limit,
         pool: shared.timescale.pool_status(),
         tables: shared.ingest.tables().all().count(),
+        waiting_letters: shared.letters.waiting(),
         idempotency_keys: shared.ingest.idempotency().len(),
         forgotten_keys: shared.ingest.idempotency().forgotten_early(),
     });
@@ -80,7 +81,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 async fn page(State(shared): State<Shared>) -> Response {
     let report = shared.report();
     let tables = shared.ingest.tables().tables(&Tenant::default());
-    let html = page::html(&report, shared.addresses, &tables);
+    let html = page::html(&report, shared.addresses, &tables, shared.letters.waiting());
     ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-store")], Html(html))
         .into_response()
 }

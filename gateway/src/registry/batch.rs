@@ -9,6 +9,7 @@ use arrow::buffer::NullBuffer;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
+use super::label_limits::LabelChanges;
 use super::table::TableDef;
 
 /// Rows of one table. The constructor proved that the columns, their types and their nullability are those of
@@ -17,6 +18,7 @@ use super::table::TableDef;
 pub struct TableBatch {
     table: Arc<TableDef>,
     rows: RecordBatch,
+    label_changes: LabelChanges,
 }
 
 /// A batch whose columns are not those of its table.
@@ -43,18 +45,32 @@ impl TableBatch {
                 );
             return Err(fail(difference));
         }
-        Ok(Self { table, rows })
+        Ok(Self { table, rows, label_changes: LabelChanges::default() })
+    }
+
+    /// Notes what was done to the labels of the rows.
+    #[must_use]
+    pub fn with_label_changes(self, label_changes: LabelChanges) -> Self {
+        Self { label_changes, ..self }
+    }
+
+    /// What decoding did to the labels of the rows. Known until they are in a log.
+    pub fn label_changes(&self) -> LabelChanges {
+        self.label_changes
     }
 
     /// Puts batches of one table together into one.
     pub fn concat(table: Arc<TableDef>, batches: &[Self]) -> Result<Self, ArrowError> {
         let rows = arrow::compute::concat_batches(table.arrow(), batches.iter().map(|batch| &batch.rows))?;
-        Ok(Self { table, rows })
+        let label_changes =
+            batches.iter().fold(LabelChanges::default(), |sum, batch| sum.and(batch.label_changes));
+        Ok(Self { table, rows, label_changes })
     }
 
     /// `count` rows from `start`, without copying.
     pub fn slice(&self, start: usize, count: usize) -> Self {
-        Self { table: Arc::clone(&self.table), rows: self.rows.slice(start, count) }
+        let label_changes = LabelChanges::default();
+        Self { table: Arc::clone(&self.table), rows: self.rows.slice(start, count), label_changes }
     }
 
     /// The table.

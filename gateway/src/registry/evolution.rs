@@ -3,7 +3,7 @@
 //! | change | |
 //! |---|---|
 //! | a new nullable column, attributes or array column | compatible |
-//! | another accepted time window | compatible |
+//! | another accepted time window, other limits of labels | compatible |
 //! | a column that the new definition leaves out | stays: registering a subset is not a request to drop |
 //! | another type, nullability, store, kind, time column, label column, key, partition width | refused |
 //! | a new column that is not nullable | refused: the rows that exist have no value for it |
@@ -58,6 +58,7 @@ pub fn compare(existing: &TableDef, wanted: &TableDef) -> Result<Change, String>
     if result.label_column.is_none() {
         result.label_column.clone_from(&new.label_column);
     }
+    result.labels = new.labels.or(old.labels);
     result.accept_past_seconds = new.accept_past_seconds.or(old.accept_past_seconds);
     result.accept_future_seconds = new.accept_future_seconds.or(old.accept_future_seconds);
     Ok(if result == *old { Change::None } else { Change::Compatible(Box::new(result)) })

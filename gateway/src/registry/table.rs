@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::column::{ColumnDef, ColumnType};
 use super::identifier::Identifier;
+use super::label_limits::LabelLimits;
 use super::tenant::Tenant;
 
 /// Most columns of one table: Postgres ends at 1,600, and a record that wide belongs in labels.
@@ -77,6 +78,9 @@ pub struct TableSpec {
     /// The column that takes a record's unknown fields; by default `labels` when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_column: Option<Identifier>,
+    /// Limits of a record's labels; 128 of them, keys of 256 bytes and values of 32 KiB by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelLimits>,
     /// Columns that identify a row: a later row with the same key replaces the earlier one. Such a table is not
     /// partitioned by time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -144,6 +148,9 @@ impl TableDef {
                 "the table has no timestamp column: add {\"name\":\"time\",\"type\":\"timestamp\"}, or a key",
             ));
         }
+        if let Some(limits) = &spec.labels {
+            limits.check()?;
+        }
         if spec.partition_seconds == Some(0) {
             return Err(TableError::new("partition_seconds", "must be at least 1"));
         }
@@ -190,6 +197,11 @@ impl TableDef {
     /// The index of the column that takes unknown fields.
     pub fn label_column(&self) -> Option<usize> {
         self.label_column
+    }
+
+    /// The limits of labels, of the column that has them.
+    pub fn label_limits(&self) -> LabelLimits {
+        self.spec.labels.unwrap_or_default()
     }
 
     /// Whether a later row replaces an earlier one with the same key.

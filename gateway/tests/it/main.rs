@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod command;
+mod dead_letters;
 mod delivery;
 mod flight;
 mod grafana;

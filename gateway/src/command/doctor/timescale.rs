@@ -45,6 +45,7 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) {
     connections(&client, &config.timescale, findings).await;
     roles(&client, &config.timescale, findings).await;
     migrations(&client, config, findings).await;
+    letters(&client, findings).await;
 }
 
 async fn connect(config: &TimescaleConfig, purpose: Purpose) -> Result<Object, String> {
@@ -286,6 +287,27 @@ async fn migrations(client: &Object, config: &Config, findings: &mut Findings) {
         findings.warn(CHECK, format!("a newer version has applied {newer} more steps"), next);
     } else {
         findings.ok(CHECK, format!("all {} steps are applied", steps.len()));
+    }
+}
+
+/// Letters that wait are records that somebody misses.
+async fn letters(client: &Object, findings: &mut Findings) {
+    const CHECK: &str = "dead letters";
+    match value::<bool>(client, "SELECT to_regclass('tidewell_dead_letter_states') IS NOT NULL").await {
+        Ok(Some(true)) => {}
+        // What is missing is told of with the migrations.
+        Ok(_) | Err(_) => return,
+    }
+    let query = "SELECT count(DISTINCT letter.id) FROM dead_letters letter
+                 LEFT JOIN tidewell_dead_letter_states known USING (id) WHERE known.id IS NULL";
+    match value::<i64>(client, query).await {
+        Ok(None | Some(0)) => findings.ok(CHECK, "none waits"),
+        Ok(Some(waiting)) => findings.warn(
+            CHECK,
+            format!("{waiting} wait: records that were refused"),
+            "`tidewell dead-letters list` says why; replay, fix or discard them",
+        ),
+        Err(reason) => findings.warn(CHECK, reason, "see the server's log"),
     }
 }
 

@@ -22,9 +22,9 @@ use super::json_text::{self, DollarKeys};
 use super::value;
 use crate::decode::rules::{MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::decode::{AttributesColumn, DecodeError, FieldError};
-use crate::registry::ValueType;
 use crate::registry::attributes::write_double;
 use crate::registry::column::{attribute_entries, attribute_value_fields};
+use crate::registry::{LabelLimits, OnExcess, ValueType};
 
 /// A column that goes into the label column: its name and its values.
 pub(super) type Extra<'a> = (&'a str, &'a ArrayRef);
@@ -56,7 +56,7 @@ impl Conversion<'_> {
                 other => return Err(self.unsupported(other, "attributes")),
             },
         };
-        let mut built = AttributesColumn::new();
+        let mut built = self.rules.attributes(self.column);
         for row in 0..rows {
             let pushed = self.push_row(&mut built, &source, extras, row);
             built.end_row();
@@ -68,6 +68,7 @@ impl Conversion<'_> {
             }
             self.check_bytes(built.bytes())?;
         }
+        *self.label_changes = self.label_changes.and(built.label_changes());
         built.finish().map_err(internal)
     }
 
@@ -88,7 +89,7 @@ impl Conversion<'_> {
                 let Value::Object(entries) = parsed else {
                     return Err(FieldError::new(self.name, "is not a JSON object"));
                 };
-                self.check_count(entries.len())?;
+                self.check_count(entries.len(), built.most_entries())?;
                 entries
                     .iter()
                     .for_each(|(key, value)| json_text::push(built, key, value, DollarKeys::Escape));
@@ -102,7 +103,7 @@ impl Conversion<'_> {
             }
             Source::Map(map) => {
                 let entries = value::entries(map, row);
-                self.check_count(entries.len())?;
+                self.check_count(entries.len(), built.most_entries())?;
                 let typed = value::is_typed_value(map.value_type());
                 for at in entries {
                     let key = value::key(map.keys(), at);
@@ -124,9 +125,9 @@ impl Conversion<'_> {
     }
 
     /// Before any of them is added: a dictionary makes a few bytes stand for many.
-    fn check_count(&self, entries: usize) -> Result<(), FieldError> {
-        if entries > MAX_ATTRIBUTES {
-            let reason = format!("has {entries} keys: at most {MAX_ATTRIBUTES} are allowed");
+    fn check_count(&self, entries: usize, most: usize) -> Result<(), FieldError> {
+        if entries > most {
+            let reason = format!("has {entries} keys: at most {most} are allowed");
             return Err(FieldError::new(self.name, reason));
         }
         Ok(())
@@ -150,7 +151,13 @@ impl Conversion<'_> {
             },
         };
         let entries = Entries { offsets: map.value_offsets(), keys, texts, types: &types };
-        if !entries.are_good(self.rules.forbids_nul()) {
+        let limits = self.rules.label_limits(self.column).unwrap_or(LabelLimits {
+            max_count: MAX_ATTRIBUTES,
+            max_key_bytes: MAX_KEY_BYTES,
+            max_value_bytes: MAX_VALUE_BYTES,
+            on_excess: OnExcess::DeadLetter,
+        });
+        if !entries.are_good(self.rules.forbids_nul(), &limits) {
             return Ok(None);
         }
         let value_fields = attribute_value_fields();
@@ -240,7 +247,7 @@ struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    fn are_good(&self, forbid_nul: bool) -> bool {
+    fn are_good(&self, forbid_nul: bool, limits: &LabelLimits) -> bool {
         let used = at(self.offsets.first())..at(self.offsets.last());
         let has_nul = |array: &StringArray| {
             let bytes = at(array.value_offsets().get(used.start))..at(array.value_offsets().get(used.end));
@@ -249,9 +256,9 @@ impl Entries<'_> {
         let lengths = self.texts.value_offsets().windows(2).map(|pair| pair[1] - pair[0]);
         [self.keys.null_count(), self.texts.null_count(), self.types.null_count()] == [0, 0, 0]
             && !(forbid_nul && (has_nul(self.keys) || has_nul(self.texts)))
-            && lengths.max().is_none_or(|longest| at(Some(&longest)) <= MAX_VALUE_BYTES)
+            && lengths.max().is_none_or(|longest| at(Some(&longest)) <= limits.max_value_bytes)
             && self.are_canonical(used)
-            && self.keys_are_good()
+            && self.keys_are_good(limits)
     }
 
     fn are_canonical(&self, used: std::ops::Range<usize>) -> bool {
@@ -265,7 +272,7 @@ impl Entries<'_> {
     }
 
     /// Whether no row has a key twice, too long a key or too many. Rows mostly have the keys of the row before.
-    fn keys_are_good(&self) -> bool {
+    fn keys_are_good(&self, limits: &LabelLimits) -> bool {
         let mut before: &[u8] = &[];
         let mut before_lengths: Vec<i32> = Vec::new();
         let mut lengths: Vec<i32> = Vec::new();
@@ -280,8 +287,8 @@ impl Entries<'_> {
             if bytes == before && lengths == before_lengths {
                 continue;
             }
-            let too_long = lengths.iter().any(|&length| at(Some(&length)) > MAX_KEY_BYTES);
-            if too_long || lengths.len() > MAX_ATTRIBUTES {
+            let too_long = lengths.iter().any(|&length| at(Some(&length)) > limits.max_key_bytes);
+            if too_long || lengths.len() > limits.max_count {
                 return false;
             }
             sorted.clear();

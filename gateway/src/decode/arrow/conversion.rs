@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use super::ipc::{malformed, too_large};
 use crate::decode::rules::RowRules;
 use crate::decode::{DecodeError, DecodeLimits, FieldError};
+use crate::registry::LabelChanges;
 
 /// The first thing that is wrong with each bad row of a batch.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ pub(super) struct Conversion<'a> {
     pub(super) limits: DecodeLimits,
     pub(super) bad: &'a mut BadRows,
     pub(super) warnings: &'a mut Vec<String>,
+    pub(super) label_changes: &'a mut LabelChanges,
 }
 
 impl BadRows {

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use crate::decode::AttributesColumn;
 use crate::registry::ValueType;
-use crate::registry::attributes::{write_double, write_json_key, write_json_string, write_json_value};
+use crate::registry::attributes::{
+    BYTES_KEY, DOUBLE_KEY, write_double, write_json_key, write_json_string, write_json_value,
+};
 
 /// Parses one JSON document; `depth` is how deep it may be nested. The error is a reason.
 pub(crate) fn parse(text: &str, depth: usize) -> Result<Value, String> {
@@ -97,4 +99,19 @@ pub(crate) fn push(attributes: &mut AttributesColumn, key: &str, value: &Value, 
             attributes.push(key, &text, kind);
         }
     }
+}
+
+/// Adds one member of a canonical JSON object.
+pub(crate) fn push_canonical(attributes: &mut AttributesColumn, key: &str, value: &Value) {
+    if let Value::Object(members) = value
+        && members.len() == 1
+    {
+        if let Some(Value::String(text)) = members.get(BYTES_KEY) {
+            return attributes.push(key, text, ValueType::Bytes);
+        }
+        if let Some(Value::String(text)) = members.get(DOUBLE_KEY) {
+            return attributes.push(key, text, ValueType::Double);
+        }
+    }
+    push(attributes, key, value, DollarKeys::Keep);
 }

@@ -26,8 +26,13 @@ impl Conversion<'_> {
     pub(super) fn lists(&mut self, source: &ArrayRef, item: ColumnType) -> Result<ArrayRef, DecodeError> {
         let parts = self.parts(source, item)?;
         let mut bad = BadRows::default();
-        let mut items =
-            Conversion { bad: &mut bad, warnings: &mut *self.warnings, is_record_time: false, ..*self };
+        let mut items = Conversion {
+            bad: &mut bad,
+            warnings: &mut *self.warnings,
+            label_changes: &mut *self.label_changes,
+            is_record_time: false,
+            ..*self
+        };
         let values = items.scalars(&parts.values, item)?;
         for at in (0..values.len()).filter(|&at| values.is_null(at)) {
             items.reject(at, "has a NULL inside of a list");

@@ -21,6 +21,7 @@ use super::ipc::{malformed, too_large, without_panic};
 use super::value::row_json;
 use crate::decode::rules::RowRules;
 use crate::decode::{DecodeContext, DecodeError, Decoded, RejectedRecord};
+use crate::registry::LabelChanges;
 use crate::registry::{ColumnDef, ColumnType, TableBatch, TableDef};
 
 /// Most columns of a sender's schema.
@@ -93,6 +94,7 @@ impl TableMapping {
     fn convert(&self, context: &DecodeContext<'_>, batch: &RecordBatch) -> Result<Decoded, DecodeError> {
         let mut decoded = Decoded::default();
         let mut bad = BadRows::default();
+        let mut label_changes = LabelChanges::default();
         let rules = RowRules::new(&self.table, context);
         let mut columns = Vec::with_capacity(self.sources.len());
         let mut bytes = 0_usize;
@@ -105,6 +107,7 @@ impl TableMapping {
                 limits: context.limits,
                 bad: &mut bad,
                 warnings: &mut decoded.warnings,
+                label_changes: &mut label_changes,
             };
             let column = self.column(at, batch, conversion)?;
             bytes = bytes.saturating_add(column.to_data().get_slice_memory_size().map_err(internal)?);
@@ -120,7 +123,7 @@ impl TableMapping {
             let rows = RecordBatch::try_new(Arc::clone(self.table.arrow()), columns).map_err(internal)?;
             let rows = TableBatch::new(Arc::clone(&self.table), rows)
                 .map_err(|error| DecodeError::Internal(error.to_string()))?;
-            decoded.batches.push(rows);
+            decoded.batches.push(rows.with_label_changes(label_changes));
         }
         Ok(decoded)
     }
@@ -201,7 +204,7 @@ impl TableMapping {
                 table: self.table.name().to_string(),
                 error,
                 payload,
-                content_type: "application/json",
+                content_type: super::ROW_JSON,
             }
         });
         Ok(rejected.collect())

@@ -11,6 +11,7 @@ pub mod ipc;
 pub(crate) mod json_text;
 mod list;
 pub mod mapping;
+mod row;
 mod scalar;
 mod value;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 pub use ipc::MessageDecoder;
 pub use mapping::TableMapping;
+pub use row::{ROW_JSON, row};
 
 use self::conversion::internal;
 use self::ipc::{Frames, malformed, too_large};

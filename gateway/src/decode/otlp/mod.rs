@@ -7,6 +7,7 @@
 //!
 //! Sources: the OTLP 1.11 specification and the comments in its `.proto` files.
 
+pub mod envelope;
 pub mod json;
 
 mod ids;
@@ -31,21 +32,21 @@ use super::{DecodeContext, DecodeError, Decoded};
 
 /// Decodes an `ExportLogsServiceRequest`.
 pub fn logs(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
-    let (mut logs, mut state) = (Logs::new(context)?, State::new(context));
+    let (mut logs, mut state) = (Logs::new(context)?, State::new(context, envelope::LOGS));
     walk::walk(body, &mut logs, &mut state)?;
     logs.finish(state)
 }
 
 /// Decodes an `ExportMetricsServiceRequest`.
 pub fn metrics(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
-    let (mut metrics, mut state) = (Metrics::new(context)?, State::new(context));
+    let (mut metrics, mut state) = (Metrics::new(context)?, State::new(context, envelope::METRICS));
     walk::walk(body, &mut metrics, &mut state)?;
     metrics.finish(state)
 }
 
 /// Decodes an `ExportTraceServiceRequest`.
 pub fn traces(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
-    let (mut traces, mut state) = (Traces::new(context)?, State::new(context));
+    let (mut traces, mut state) = (Traces::new(context)?, State::new(context, envelope::TRACES));
     walk::walk(body, &mut traces, &mut state)?;
     traces.finish(state)
 }

@@ -11,8 +11,9 @@
 //! told apart is an error. Fields may come in any order, so that each level is read twice: first what its records
 //! share, then the records.
 
+use super::envelope::RequestTypes;
 use super::origin::{Origin, Resource, Scope};
-use super::outcome::{Outcome, Warning};
+use super::outcome::{Kept, Outcome, Warning};
 use crate::decode::any_value::{Values, within};
 use crate::decode::wire::{Merged, Reader};
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder};
@@ -39,8 +40,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(context: &DecodeContext<'_>) -> Self {
-        Self { values: Values::new(context.limits.depth), outcome: Outcome::new(context) }
+    pub(super) fn new(context: &DecodeContext<'_>, types: RequestTypes) -> Self {
+        Self { values: Values::new(context.limits.depth), outcome: Outcome::new(context, types) }
     }
 
     /// The rows of `tables` with what became of the records.
@@ -99,6 +100,11 @@ impl<'a> Shared<'a> {
         Ok(shared)
     }
 
+    /// The schema URL, empty when there is none that can be read.
+    fn url(&self) -> &'a str {
+        self.schema_url.as_ref().copied().unwrap_or_default()
+    }
+
     /// Makes of them what the records below need.
     fn origin<T>(
         &self,
@@ -119,8 +125,9 @@ fn walk_resource<'a, I: Items<'a>>(
     let shared = match Shared::read(message) {
         Ok(shared) if shared.has_records => shared,
         Ok(_) => return Ok(()),
-        Err(error) => return state.outcome.record(I::TABLE, message, Err(error)),
+        Err(error) => return state.outcome.record_in(I::TABLE, Err(error), Kept::Resource(message)),
     };
+    state.outcome.resource.set(shared.origin.get().unwrap_or_default(), shared.url());
     let resource = shared.origin("resource", &mut state.values, Resource::read);
     let mut reader = Reader::new(message);
     while let Ok(Some(field)) = reader.field() {
@@ -140,8 +147,9 @@ fn walk_scope<'a, I: Items<'a>>(
     let shared = match Shared::read(message) {
         Ok(shared) if shared.has_records => shared,
         Ok(_) => return Ok(()),
-        Err(error) => return state.outcome.record(I::TABLE, message, Err(error)),
+        Err(error) => return state.outcome.record_in(I::TABLE, Err(error), Kept::Scope(message)),
     };
+    state.outcome.scope.set(shared.origin.get().unwrap_or_default(), shared.url());
     let scope = shared.origin("scope", &mut state.values, Scope::read);
     let origin = match (resource, &scope) {
         (Ok(resource), Ok(scope)) => Ok(Origin { resource, scope }),

@@ -18,7 +18,7 @@ code{font:.9em ui-monospace,monospace}.soft{opacity:.7}\
 .good{color:var(--good)}.bad{color:var(--bad)}.fair{color:var(--fair)}";
 
 /// What takes records, by listener: address, what is sent there.
-const HTTP: [(&str, &str); 8] = [
+const HTTP: [(&str, &str); 9] = [
     ("POST /write/metrics", "metrics as JSON, NDJSON or Arrow IPC"),
     ("POST /write/logs", "logs, likewise"),
     ("POST /write/traces", "spans, likewise"),
@@ -27,6 +27,7 @@ const HTTP: [(&str, &str); 8] = [
     ("POST /v1/logs", "OTLP over HTTP, protobuf or JSON"),
     ("POST /v1/traces", "OTLP over HTTP, protobuf or JSON"),
     ("POST /schema/register", "a table's definition"),
+    ("GET /dead-letters", "records that were refused; POST .. /{id}/replay sends one again"),
 ];
 const GRPC: [(&str, &str); 3] = [
     ("opentelemetry.proto.collector.*", "OTLP"),
@@ -35,7 +36,12 @@ const GRPC: [(&str, &str); 3] = [
 ];
 
 /// The page.
-pub(super) fn html(report: &Report, addresses: Addresses, tables: &[Arc<TableDef>]) -> String {
+pub(super) fn html(
+    report: &Report,
+    addresses: Addresses,
+    tables: &[Arc<TableDef>],
+    waiting_letters: Option<u64>,
+) -> String {
     let (class, words) = match report.status {
         Status::Ready => ("good", "ready"),
         Status::Degraded => ("fair", "degraded: a store does not answer"),
@@ -45,6 +51,7 @@ pub(super) fn html(report: &Report, addresses: Addresses, tables: &[Arc<TableDef
     };
     let version = escaped(report.version);
     let uptime = duration(report.uptime_seconds);
+    let letters = letters(waiting_letters);
     let stores: String = report.stores.iter().map(store).collect();
     let http = rows(&HTTP);
     let grpc = rows(&GRPC);
@@ -57,13 +64,24 @@ pub(super) fn html(report: &Report, addresses: Addresses, tables: &[Arc<TableDef
          <p><span class=\"state {class}\">{words}</span> \
          <span class=\"soft\">version {version}, up {uptime}</span></p>\n\
          <p><a href=\"/readyz\">/readyz</a> &middot; <a href=\"/healthz\">/healthz</a> &middot; \
-         <a href=\"/metrics\">/metrics</a></p>\n\
+         <a href=\"/metrics\">/metrics</a> &middot; <a href=\"/dead-letters\">/dead-letters</a></p>\n{letters}\
          <h2>Stores</h2><table><tr><th>Store</th><th>State</th><th>Since</th><th>Last probe</th></tr>\n{stores}</table>\n\
          <h2>HTTP on <code>{http_address}</code></h2><table>\n{http}</table>\n\
          <h2>gRPC on <code>{grpc_address}</code></h2><table>\n{grpc}</table>\n\
          <h2>Tables</h2><table><tr><th>Table</th><th>Store</th><th>Version</th><th>Columns</th></tr>\n{tables}</table>\n\
          </body></html>\n"
     )
+}
+
+/// Nothing when none waits.
+fn letters(waiting: Option<u64>) -> String {
+    match waiting {
+        None | Some(0) => String::new(),
+        Some(waiting) => format!(
+            "<p><span class=\"state fair\">{waiting} dead letters wait</span> refused records, kept with the reason: \
+             <code>tidewell dead-letters list</code> or <a href=\"/dead-letters\">/dead-letters</a></p>\n"
+        ),
+    }
 }
 
 fn rows(addresses: &[(&str, &str)]) -> String {
@@ -149,10 +167,18 @@ mod tests {
         let addresses =
             Addresses { http: "127.0.0.1:4318".parse().unwrap(), grpc: "[::1]:4317".parse().unwrap() };
         let tables: Vec<_> = builtin::tables(&Tenant::default()).unwrap().into_iter().map(Arc::new).collect();
-        let html = html(&report, addresses, &tables);
-        for part in
-            ["degraded", "up 1 d 2 h", "127.0.0.1:4318", "[::1]:4317", "<code>logs_events</code>", "/readyz"]
-        {
+        let quiet = html(&report, addresses, &tables, Some(0));
+        assert!(!quiet.contains("dead letters wait"));
+        let html = html(&report, addresses, &tables, Some(3));
+        for part in [
+            "3 dead letters wait",
+            "degraded",
+            "up 1 d 2 h",
+            "127.0.0.1:4318",
+            "[::1]:4317",
+            "<code>logs_events</code>",
+            "/readyz",
+        ] {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<script"), "a store's words are not HTML");

@@ -28,8 +28,9 @@ const OWNERS: &str = "SELECT held.tenant, held.caller, held.key, held.payload, h
      FROM tidewell_idempotency held
      JOIN unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS claim (tenant, caller, key, payload)
      USING (tenant, caller, key, payload)";
-/// Claims are kept for a day.
-const PRUNE: &str = "DELETE FROM tidewell_idempotency WHERE claimed_at < now() - interval '1 day'";
+/// Claims are kept for a day; those of a dead letter's replay until it is known how that ended, however long it takes.
+const PRUNE: &str = "DELETE FROM tidewell_idempotency WHERE claimed_at < now() - interval '1 day'
+     AND key NOT IN (SELECT 'dead-letter-' || id FROM tidewell_dead_letter_states WHERE state = 'replaying')";
 /// How often the older ones are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 

@@ -11,6 +11,7 @@
 //! | of kind `metrics` with a `metric` | besides, an index on (`metric`, time) |
 //! | with a key | a plain table with that primary key |
 
+use crate::registry::builtin::DEAD_LETTERS;
 use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
 
 /// Width of a chunk when the definition does not say: one day.
@@ -151,6 +152,10 @@ fn indexes(table: &TableDef) -> Vec<String> {
     }
     if table.spec.kind == TableKind::Metrics && has_text(table, "metric", true) {
         statements.push(index("metric", &format!("\"metric\", {time} DESC")));
+    }
+    if table.name().as_str() == DEAD_LETTERS {
+        // One is looked up by its id, which two rows may share.
+        statements.push(index("id", "\"id\""));
     }
     statements
 }

@@ -15,6 +15,7 @@ pub(crate) mod durability;
 mod encode;
 mod error;
 mod keyed;
+pub mod letters;
 pub mod pool;
 mod prepare;
 mod progress;
@@ -70,6 +71,11 @@ impl Timescale {
     /// Connections that may change tables, for the registry that lives in the same database.
     pub fn ddl_pool(&self) -> &Pool {
         &self.ddl
+    }
+
+    /// The dead letters that are in this store.
+    pub fn letters(&self) -> letters::Letters {
+        letters::Letters::new(&self.read, &self.ingest, &self.ddl)
     }
 
     /// The connections that write rows; for the metrics.

@@ -18,9 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::error::{data_error, from_postgres};
 use super::pool::connection;
 use crate::decode::arrow::json_text::{self, DollarKeys};
-use crate::decode::{AttributesColumn, FieldError, TableBuilder};
-use crate::registry::attributes::{BYTES_KEY, DOUBLE_KEY};
-use crate::registry::{ColumnDef, ColumnType, TableDef, ValueType};
+use crate::decode::{FieldError, TableBuilder};
+use crate::registry::{ColumnDef, ColumnType, TableDef};
 use crate::store::StoreError;
 use crate::store::read::{BATCHES_AHEAD, BatchSender, FilterValue, ReadQuery, RowStream, fail, give};
 
@@ -219,7 +218,7 @@ impl<'r> Fields<'r> {
             }),
             ColumnType::Attributes => self.next::<&str>()?.map(|text| {
                 if let (Value::Object(entries), Some(attributes)) = (parse(text)?, row.attributes(column)) {
-                    entries.iter().for_each(|(key, value)| push(attributes, key, value));
+                    entries.iter().for_each(|(key, value)| json_text::push_canonical(attributes, key, value));
                 }
                 Ok(())
             }),
@@ -233,19 +232,4 @@ impl<'r> Fields<'r> {
 
 fn parse(text: &str) -> Result<Value, FieldError> {
     json_text::parse(text, MAX_DEPTH).map_err(|reason| FieldError::new("", reason))
-}
-
-/// Adds one member of a canonical JSON object as an entry.
-fn push(attributes: &mut AttributesColumn, key: &str, value: &Value) {
-    if let Value::Object(members) = value
-        && members.len() == 1
-    {
-        if let Some(Value::String(text)) = members.get(BYTES_KEY) {
-            return attributes.push(key, text, ValueType::Bytes);
-        }
-        if let Some(Value::String(text)) = members.get(DOUBLE_KEY) {
-            return attributes.push(key, text, ValueType::Double);
-        }
-    }
-    json_text::push(attributes, key, value, DollarKeys::Keep);
 }

@@ -1,6 +1,7 @@
 //! The program `tidewell` as its users run it: arguments and variables in, exit code and both outputs out.
 
 mod configuration;
+mod dead_letters;
 mod serving;
 mod stores;
 mod wal;

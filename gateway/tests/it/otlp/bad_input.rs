@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use serde_json::json;
+use tidewell_gateway::decode::otlp::envelope;
 use tidewell_proto::RawMessage;
 use tonic::codec::CompressionEncoding;
 use tonic_types::StatusExt as _;
@@ -60,7 +61,7 @@ async fn call(
 /// Scenario: two good spans stand around one with an identifier too short and one with a NUL in its name; the request
 /// arrives over gRPC, then over HTTP.
 /// Guarantees: the good ones are stored, `partial_success` counts and names the bad ones, and each is kept in
-/// `dead_letters` byte by byte.
+/// `dead_letters`, byte by byte, in a request of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn good_spans_land_and_bad_ones_are_named_and_kept() {
     let gateway = TestGateway::start_with(|config| config.idempotency.identical_bodies.clear()).await;
@@ -86,13 +87,18 @@ async fn good_spans_land_and_bad_ones_are_named_and_kept() {
         )
         .await;
     let bad = &request.resource_spans[0].scope_spans[0].spans[1..3];
-    let hex = |span: &Span| span.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let alone = |span: &Span| {
+        let mut alone = request.clone();
+        alone.resource_spans[0].scope_spans[0].spans = vec![span.clone()];
+        alone.encode_to_vec()
+    };
+    let hex = |span: &Span| alone(span).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let wanted: Vec<_> = ["otlp_grpc", "otlp_http_protobuf"]
         .into_iter()
         .flat_map(|protocol| {
             bad.iter().zip([(1, "trace_id"), (2, "name")]).map(move |(span, (index, field))| {
                 json!({"protocol": protocol, "target": "traces_spans", "record_index": index, "field": field,
-                    "content_type": PROTOBUF, "payload": hex(span)})
+                    "content_type": envelope::TRACES.protobuf, "payload": hex(span)})
             })
         })
         .collect();

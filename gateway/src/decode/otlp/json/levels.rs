@@ -9,10 +9,12 @@ use serde_json::value::RawValue;
 
 use super::JSON;
 use super::encode::{Encoder, KeySeed, camel_case, shortened};
-use super::schema::{Kind, Message};
+use super::kept::{Budget, Levels, Place};
+use super::schema::{FieldDef, Kind, Message};
 use crate::decode::any_value::within;
+use crate::decode::otlp::envelope::RequestTypes;
 use crate::decode::otlp::outcome::too_many;
-use crate::decode::{DecodeError, Decoded, FieldError, RejectedRecord};
+use crate::decode::{DecodeError, DecodeLimits, Decoded, FieldError, RejectedRecord};
 
 /// Top-level fields of the three kinds of request, and the address that takes each.
 const ADDRESSES: [(&str, &str); 3] =
@@ -24,6 +26,8 @@ pub(super) struct Request {
     pub(super) message: &'static Message,
     /// The table that a refusal names when it cannot be told better.
     pub(super) table: &'static str,
+    /// The media types of a request that holds one record.
+    pub(super) types: RequestTypes,
 }
 
 /// Rewrites one body.
@@ -35,6 +39,7 @@ pub(super) struct Rewriter<'a> {
     request: &'static Request,
     most: usize,
     encoder: Encoder,
+    levels: Levels<'a>,
     count: usize,
     /// Records in `encoder`, in order.
     records: Vec<Source<'a>>,
@@ -49,6 +54,8 @@ struct Source<'a> {
     index: usize,
     table: &'static str,
     json: &'a str,
+    /// None for what is no record.
+    place: Option<Place>,
 }
 
 /// A request as protobuf.
@@ -56,6 +63,8 @@ struct Source<'a> {
 pub(super) struct Rewritten<'a> {
     pub(super) protobuf: Vec<u8>,
     text: &'a str,
+    types: RequestTypes,
+    levels: Levels<'a>,
     records: Vec<Source<'a>>,
     refused: Vec<(Source<'a>, FieldError)>,
     snake_case: usize,
@@ -69,6 +78,7 @@ impl<'a> Rewriter<'a> {
             request,
             most,
             encoder: Encoder::default(),
+            levels: Levels::default(),
             count: 0,
             records: Vec::new(),
             refused: Vec::new(),
@@ -94,20 +104,21 @@ impl<'a> Rewriter<'a> {
         if let Some(place) = self.damage.first() {
             return Err(malformed(format!("is not valid UTF-8 at byte {place}")));
         }
-        let Self { encoder, text, records, refused, .. } = self;
-        Ok(Rewritten { protobuf: encoder.out, text, records, refused, snake_case: encoder.snake_case })
+        let Self { encoder, levels, request, text, records, refused, .. } = self;
+        let (protobuf, types, snake_case) = (encoder.out, request.types, encoder.snake_case);
+        Ok(Rewritten { protobuf, text, types, levels, records, refused, snake_case })
     }
 
     fn record<E: Error>(
         &mut self,
-        number: u32,
+        def: &'static FieldDef,
         message: &'static Message,
         table: &'static str,
         json: &'a str,
     ) -> Result<(), E> {
-        let source = self.source(table, json)?;
+        let source = Source { place: self.levels.place(def), ..self.source(table, json)? };
         let begun = self.encoder.out.len();
-        let start = self.encoder.begin(number);
+        let start = self.encoder.begin(def.number);
         let result = if self.take_damage(json) {
             Err(FieldError::new("", "is not valid UTF-8"))
         } else {
@@ -131,7 +142,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn source<E: Error>(&mut self, table: &'static str, json: &'a str) -> Result<Source<'a>, E> {
-        let source = Source { index: self.count, table, json };
+        let source = Source { index: self.count, table, json, place: None };
         self.count += 1;
         if self.count > self.most {
             return Err(self.fail(too_many(self.most)));
@@ -176,21 +187,28 @@ impl<'a> Rewriter<'a> {
 impl Rewritten<'_> {
     /// Tells of the records in the sender's terms: `decoded` counts those that were rewritten only, and shows them as
     /// protobuf.
-    pub(super) fn account(self, mut decoded: Decoded, body: &[u8]) -> Decoded {
+    pub(super) fn account(self, mut decoded: Decoded, body: &[u8], limits: DecodeLimits) -> Decoded {
         let refused_by_decoder = std::mem::take(&mut decoded.rejected).into_iter().filter_map(|rejected| {
             let source = self.records.get(rejected.index)?;
             Some((*source, in_camel_case(rejected.error)))
         });
         let mut refused: Vec<_> = self.refused.iter().cloned().chain(refused_by_decoder).collect();
         refused.sort_by_key(|(source, _)| source.index);
+        // What was not UTF-8 is kept as it was sent.
+        let bytes_of = |json: &str| body.get(place_in(self.text, json)).unwrap_or_default().to_vec();
+        let mut budget = Budget::of(limits.decoded_bytes);
         decoded.rejected = refused
             .into_iter()
-            .map(|(source, error)| RejectedRecord {
-                index: source.index,
-                table: source.table.to_owned(),
-                error,
-                payload: body.get(place_in(self.text, source.json)).unwrap_or_default().to_vec(),
-                content_type: JSON,
+            .map(|(source, error)| {
+                let record = bytes_of(source.json);
+                let request =
+                    source.place.and_then(|place| self.levels.request(place, &record, &mut budget, bytes_of));
+                let (payload, content_type) = match request {
+                    Some(request) => (request, self.types.json),
+                    None => (record, JSON),
+                };
+                let table = source.table.to_owned();
+                RejectedRecord { index: source.index, table, error, payload, content_type }
             })
             .collect();
         if self.snake_case > 0 {
@@ -252,21 +270,21 @@ fn read_level<'a, A: MapAccess<'a>>(
             object.next_value::<IgnoredAny>()?;
             continue;
         };
-        let number = def.number;
         match def.kind {
             Kind::Record(message, table) => {
-                object.next_value_seed(ListSeed { rewriter, number, item: Item::Record(message, table) })?;
+                object.next_value_seed(ListSeed { rewriter, def, item: Item::Record(message, table) })?;
             }
             Kind::Level(message) if def.repeated => {
-                object.next_value_seed(ListSeed { rewriter, number, item: Item::Level(message) })?;
+                object.next_value_seed(ListSeed { rewriter, def, item: Item::Level(message) })?;
             }
             Kind::Level(message) => {
-                let inner = object.next_value_seed(LevelSeed { rewriter, number, message })?;
+                let inner = object.next_value_seed(LevelSeed { rewriter, def, message })?;
                 wrong = wrong
                     .or(inner.map(|Wrong { error, json }| Wrong { error: within(def.name, error), json }));
             }
             _ => {
                 let json = object.next_value::<&RawValue>()?.get();
+                rewriter.levels.shared(def.name, json);
                 let result = if rewriter.take_damage(json) {
                     Err(FieldError::new(def.name, "is not valid UTF-8"))
                 } else {
@@ -316,7 +334,7 @@ impl<'a> Visitor<'a> for BodyVisitor<'_, 'a> {
                 Some(def) => {
                     let Kind::Level(message) = def.kind else { continue };
                     let item = Item::Level(message);
-                    request.next_value_seed(ListSeed { rewriter, number: def.number, item })?;
+                    request.next_value_seed(ListSeed { rewriter, def, item })?;
                 }
                 None => {
                     // Fields of newer versions are to be ignored, but another signal's data must not vanish.
@@ -343,7 +361,7 @@ enum Item {
 /// Reads a list of records or of levels.
 struct ListSeed<'r, 'a> {
     rewriter: &'r mut Rewriter<'a>,
-    number: u32,
+    def: &'static FieldDef,
     item: Item,
 }
 
@@ -367,16 +385,16 @@ impl<'a> Visitor<'a> for ListSeed<'_, 'a> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { rewriter, number, item } = self;
+        let Self { rewriter, def, item } = self;
         match item {
             Item::Record(message, table) => {
                 while let Some(json) = list.next_element::<&RawValue>()? {
-                    rewriter.record(number, message, table, json.get())?;
+                    rewriter.record(def, message, table, json.get())?;
                 }
             }
             Item::Level(message) => loop {
                 let begun = rewriter.begun();
-                match list.next_element_seed(LevelSeed { rewriter, number, message })? {
+                match list.next_element_seed(LevelSeed { rewriter, def, message })? {
                     None => break,
                     Some(None) => {}
                     Some(Some(wrong)) => rewriter.refuse_since(begun, wrong)?,
@@ -390,7 +408,7 @@ impl<'a> Visitor<'a> for ListSeed<'_, 'a> {
 /// Reads one level and everything below it.
 struct LevelSeed<'r, 'a> {
     rewriter: &'r mut Rewriter<'a>,
-    number: u32,
+    def: &'static FieldDef,
     message: &'static Message,
 }
 
@@ -414,10 +432,12 @@ impl<'a> Visitor<'a> for LevelSeed<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, object: A) -> Result<Self::Value, A::Error> {
-        let Self { rewriter, number, message } = self;
-        let start = rewriter.encoder.begin(number);
+        let Self { rewriter, def, message } = self;
+        let (level, count) = (rewriter.levels.begin(def), rewriter.count);
+        let start = rewriter.encoder.begin(def.number);
         let wrong = read_level(rewriter, message, object)?;
         rewriter.encoder.end(start);
+        rewriter.levels.end(level, rewriter.count > count);
         Ok(wrong)
     }
 }

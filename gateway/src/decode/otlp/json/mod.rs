@@ -8,6 +8,7 @@
 //! records below it; JSON that cannot be read refuses the request.
 
 mod encode;
+mod kept;
 mod levels;
 mod numbers;
 mod schema;
@@ -15,15 +16,17 @@ mod schema;
 use std::borrow::Cow;
 
 use self::levels::{Request, Rewriter};
+use super::envelope;
 use crate::decode::{DecodeContext, DecodeError, Decoded};
 use crate::registry::builtin::{LOGS_EVENTS, METRICS_EVENTS, TRACES_SPANS};
 
 /// The media type of OTLP messages in JSON.
 pub const JSON: &str = "application/json";
 
-static LOGS: Request = Request { message: &schema::LOGS, table: LOGS_EVENTS };
-static METRICS: Request = Request { message: &schema::METRICS, table: METRICS_EVENTS };
-static TRACES: Request = Request { message: &schema::TRACES, table: TRACES_SPANS };
+static LOGS: Request = Request { message: &schema::LOGS, table: LOGS_EVENTS, types: envelope::LOGS };
+static METRICS: Request =
+    Request { message: &schema::METRICS, table: METRICS_EVENTS, types: envelope::METRICS };
+static TRACES: Request = Request { message: &schema::TRACES, table: TRACES_SPANS, types: envelope::TRACES };
 
 /// Decodes one or more `ExportLogsServiceRequest`s.
 pub fn logs(body: &[u8], context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
@@ -50,7 +53,7 @@ fn decode(
     let rewriter = Rewriter::new(&text, &damage, request, context.limits.records);
     let rewritten = rewriter.rewrite()?;
     let decoded = protobuf(&rewritten.protobuf, context)?;
-    Ok(rewritten.account(decoded, body))
+    Ok(rewritten.account(decoded, body, context.limits))
 }
 
 /// The body as text of the same length. Bytes that are not UTF-8 become question marks, and their places are

@@ -20,9 +20,10 @@ use self::exemplars::Exemplars;
 use self::histograms::Histograms;
 use self::metadata::{Identity, Metadata};
 use self::numbers::Numbers;
+use super::envelope::SharedByPoints;
 use super::ids;
 use super::origin::{self, Origin};
-use super::outcome::Warning;
+use super::outcome::{Kept, Warning};
 use super::walk::{Items, State};
 use crate::decode::any_value::Values;
 use crate::decode::wire::{Field, Reader};
@@ -100,6 +101,16 @@ impl Kind {
             10 => Some(Self::ExponentialHistogram),
             11 => Some(Self::Summary),
             _ => None,
+        }
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Gauge => 5,
+            Self::Sum => 7,
+            Self::Histogram => 9,
+            Self::ExponentialHistogram => 10,
+            Self::Summary => 11,
         }
     }
 
@@ -298,6 +309,7 @@ impl<'a> Items<'a> for Metrics<'a> {
         if let Ok(head) = &head {
             self.metadata.note(Identity::of(head), metric.description, bytes);
         }
+        let mut shared: Option<SharedByPoints> = None;
         let mut metric_reader = Reader::new(bytes);
         while let Ok(Some(field)) = metric_reader.field() {
             let (Some(_), Ok(data)) = (Kind::of(field.number), field.bytes("")) else { continue };
@@ -308,7 +320,13 @@ impl<'a> Items<'a> for Metrics<'a> {
                     (Ok(head), Ok(origin)) => self.point(head, origin, point, &mut state.values),
                     (Err(error), _) | (_, Err(error)) => Err(error.clone()),
                 };
-                state.outcome.record(kind.table(), point, result)?;
+                let kept = if result.is_ok() {
+                    Kept::Item(point)
+                } else {
+                    let metric = shared.get_or_insert_with(|| SharedByPoints::of(bytes, kind.number()));
+                    Kept::Point(metric, point)
+                };
+                state.outcome.record_in(kind.table(), result, kept)?;
             }
         }
         Ok(())

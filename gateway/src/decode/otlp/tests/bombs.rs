@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::{
     LOGS, LOGS_JSON, METRICS, TIME, around, attribute, decode, decode_with, field, logs_of, refusal, text,
 };
-use crate::decode::rules::MAX_ATTRIBUTES;
+use crate::decode::rules::{MAX_ATTRIBUTES, MAX_EXCESS_LABELS};
 use crate::decode::{DecodeError, DecodeLimits, TableBuilder};
 
 fn nested(levels: usize, map: bool) -> AnyValue {
@@ -95,8 +95,9 @@ fn a_record_with_too_many_attributes_is_refused_alone() {
     };
     let record = |attributes| LogRecord { attributes, ..LogRecord::default() };
     let decoded =
-        decode(LOGS, &logs_of(vec![record(many(MAX_ATTRIBUTES)), record(many(MAX_ATTRIBUTES + 1))])).unwrap();
-    assert_eq!((decoded.accepted, refusal(&decoded).as_str()), (1, "1 attributes: has more than 1024 keys"));
+        decode(LOGS, &logs_of(vec![record(many(MAX_EXCESS_LABELS)), record(many(MAX_EXCESS_LABELS + 1))]))
+            .unwrap();
+    assert_eq!((decoded.accepted, refusal(&decoded).as_str()), (1, "1 attributes: has more than 16384 keys"));
     let map = Any::KvlistValue(KeyValueList { values: many(MAX_ATTRIBUTES + 1) });
     let body = LogRecord { body: Some(AnyValue { value: Some(map) }), ..LogRecord::default() };
     let decoded = decode(LOGS, &logs_of(vec![body])).unwrap();
@@ -153,4 +154,35 @@ fn rows_taken_back_no_longer_count() {
     rows.truncate(0);
     fill(&mut rows).unwrap();
     assert_eq!(rows.rows(), 1);
+}
+
+/// What refused records share is kept with each of them, as long as that takes no more than a quarter of the decoded bytes.
+#[test]
+fn a_repeated_resource_stops_at_the_limit_for_refused_records_as_well() {
+    let decoded_bytes = 4 * 1024 * 1024;
+    let limits = DecodeLimits { decoded_bytes, ..DecodeLimits::default() };
+    let long = "x".repeat(64 * 1024);
+    let resource = Resource { attributes: vec![attribute("r", text(&long))], ..Resource::default() };
+    let bad = LogRecord { trace_id: vec![1; 15], ..LogRecord::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![bad; 1_000], ..ScopeLogs::default() }];
+    let resource_logs =
+        vec![ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() }];
+    let protobuf = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    let records = vec![r#"{"traceId":"zz"}"#; 1_000].join(",");
+    let json = format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"r","value":{{"stringValue":"{long}"}}}}]}},
+            "scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#
+    );
+    for (decoder, body, bare) in [
+        (LOGS, protobuf.as_slice(), "application/x-protobuf"),
+        (LOGS_JSON, json.as_bytes(), "application/json"),
+    ] {
+        let decoded = decode_with(decoder, body, limits).unwrap();
+        assert_eq!(decoded.rejected.len(), 1_000);
+        let bytes: usize = decoded.rejected.iter().map(|record| record.payload.len()).sum();
+        assert!(bytes <= decoded_bytes / 4 + 1_000 * 200, "{bytes}");
+        let whole = decoded.rejected.iter().filter(|record| record.content_type != bare).count();
+        assert!((10..16).contains(&whole), "{whole}");
+        assert_eq!(decoded.rejected[999].content_type, bare);
+    }
 }
