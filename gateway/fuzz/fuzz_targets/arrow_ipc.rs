@@ -13,7 +13,7 @@ fn arrow<const TABLE: usize>(body: &[u8], context: &DecodeContext<'_>) -> Result
     ipc_stream(&body, tables[TABLE], &DecodeContext { limits, ..*context })
 }
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: tidewell_fuzz::let_arrow_panic(), |body: &[u8]| {
     for decode in [arrow::<0>, arrow::<1>, arrow::<2>, arrow::<3>] {
         tidewell_fuzz::run(decode, body);
     }

@@ -11,7 +11,7 @@ use tidewell_gateway::registry::{TableDef, Tenant};
 use tidewell_gateway::wal::inspect::Inspector;
 use tidewell_gateway::wal::{Definitions, Disk, Entry, Log, LogOptions, Position};
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: tidewell_fuzz::let_arrow_panic(), |input: &[u8]| {
     match input.split_first() {
         None => {}
         Some((0, segment)) => recover(segment),

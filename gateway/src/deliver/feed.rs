@@ -9,20 +9,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claims::Claims;
 use super::cut::{NO_LANE, PendingCut};
-use super::frames::Frames;
+use super::frames::{Frames, Refusals};
 use super::gather::{Gather, GatherKey, Piece};
+use super::lane::Parked;
 use super::{LogName, Recent, dead_letters};
-use crate::ingest::RecordError;
 use crate::observe::Metrics;
 use crate::observe::accounts::Settled;
 use crate::registry::StoreKind;
@@ -57,7 +56,9 @@ pub(super) struct Feed {
     /// Who delivers what several gateways got.
     pub(super) claims: Claims,
     /// Cuts of tables that ClickHouse does not know as the registry does, and when to try them again.
-    pub(super) parked: Mutex<Vec<(Instant, PendingCut)>>,
+    pub(super) parked: Mutex<Vec<Parked>>,
+    /// Whether a durable note is on its way after which frames are released.
+    pub(super) releasing: AtomicBool,
     /// As many cuts are sent at once as the store is to have writers. There is a lane more, so that the plan of the next
     /// cut becomes durable meanwhile.
     pub(super) writers: Semaphore,
@@ -186,22 +187,47 @@ impl Feed {
     }
 
     /// Notes that rows need not be sent: their store has them, or another gateway delivers them. In order with everything
-    /// else, so that a restart does not bring an old value back.
-    pub(super) fn note_needless(&self, key: GatherKey, pieces: Vec<Piece>, settled: Settled) {
-        let cut = self.new_cut(NO_LANE, key, pieces);
-        self.append_lazily(&Entry::Cuts(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }));
-        for piece in &cut.pieces {
-            self.frames.settle(piece.position, piece.batch.len(), Vec::new());
-            self.account(piece, piece.batch.len(), settled);
+    /// else, so that a restart does not bring an old value back, and in one note, so that it is all or nothing.
+    pub(super) fn note_needless(self: &Arc<Self>, rows: Vec<(GatherKey, Vec<Piece>)>, settled: Settled) {
+        let cuts: Vec<PendingCut> =
+            rows.into_iter().map(|(key, pieces)| self.new_cut(NO_LANE, key, pieces)).collect();
+        let created = cuts.iter().map(PendingCut::plan).collect();
+        self.append_lazily(&Entry::Cuts(CutsEntry { retired: Vec::new(), created }));
+        for cut in &cuts {
+            for piece in &cut.pieces {
+                self.frames.settle(piece.position, piece.batch.len(), Refusals::default());
+                self.account_as(piece, piece.batch.len(), settled);
+            }
+            self.note_done(cut.number);
         }
-        self.note_done(cut.number);
     }
 
-    /// Notes that a cut is settled, and lets the log go on.
-    pub(super) fn note_done(&self, cut: u64) {
+    /// Notes that a cut is settled. The log lets go of its frames once that is durable: a start that found the plan and
+    /// neither its rows nor this note would wait for them for ever.
+    pub(super) fn note_done(self: &Arc<Self>, cut: u64) {
         let low_water = self.frames.low_water();
         self.append_lazily(&Entry::Done(DoneEntry { cuts: vec![cut], low_water }));
-        self.log.release(low_water);
+        if self.releasing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let feed = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let low_water = feed.frames.low_water();
+                let body = feed.encode(&Entry::Done(DoneEntry { cuts: Vec::new(), low_water }));
+                let note = Some((Arc::new(Recent::Note), NOTE_BYTES));
+                // Behind every note before it: when this one is durable, those are.
+                let durable = feed.log.append(Entry::DONE, body, note).await.is_ok();
+                feed.releasing.store(false, Ordering::Release);
+                if durable {
+                    feed.log.release(low_water);
+                }
+                let more = durable && feed.frames.low_water() > low_water;
+                if !more || feed.releasing.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        });
     }
 
     fn append_lazily(&self, entry: &Entry) {
@@ -217,21 +243,13 @@ impl Feed {
         })
     }
 
-    /// The rows of a cut are settled; `refused` names those of a piece that are dead letters.
-    pub(super) fn settle(
-        &self,
-        cut: &PendingCut,
-        refused: &mut dyn FnMut(&Piece) -> Option<Vec<RecordError>>,
-    ) {
-        for piece in &cut.pieces {
-            let (rows, refused) = (piece.batch.len(), refused(piece).unwrap_or_default());
-            self.account(piece, refused.len(), Settled::DeadLettered);
-            self.account(piece, rows - refused.len().min(rows), Settled::Stored);
-            self.frames.settle(piece.position, rows, refused);
-        }
+    /// Accounts for the rows of a settled piece.
+    pub(super) fn account(&self, piece: &Piece, refused: &Refusals) {
+        self.account_as(piece, refused.count, Settled::DeadLettered);
+        self.account_as(piece, piece.batch.len().saturating_sub(refused.count), Settled::Stored);
     }
 
-    fn account(&self, piece: &Piece, rows: usize, settled: Settled) {
+    fn account_as(&self, piece: &Piece, rows: usize, settled: Settled) {
         let table = piece.batch.table().name().as_str();
         self.metrics.rows().settled(piece.protocol, table, rows, settled);
     }

@@ -11,11 +11,21 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::ingest::RecordError;
+use crate::ingest::{MAX_LISTED_ERRORS, RecordError};
 use crate::wal::Position;
 
-/// Refusals of frames that nobody has asked for yet; who waits asks within moments of the append.
+/// Refused rows that are told of one by one, over all frames that nobody has asked for yet; who waits asks within moments
+/// of the append.
 const MAX_LATE: usize = 10_000;
+
+/// Rows of a frame that their store refused for their content, and that are dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many.
+    pub count: usize,
+    /// The first [`MAX_LISTED_ERRORS`] of them.
+    pub first: Vec<RecordError>,
+}
 
 /// The frames of one log.
 #[derive(Debug)]
@@ -31,8 +41,10 @@ struct State {
     next: Position,
     bytes: usize,
     rows: usize,
-    waiting: HashMap<Position, oneshot::Sender<Vec<RecordError>>>,
-    late: VecDeque<(Position, Vec<RecordError>)>,
+    waiting: HashMap<Position, oneshot::Sender<Refusals>>,
+    late: VecDeque<(Position, Refusals)>,
+    /// Refused rows that `late` tells of.
+    late_rows: usize,
 }
 
 #[derive(Debug)]
@@ -40,16 +52,16 @@ struct Open {
     since: Instant,
     rows: usize,
     bytes: usize,
-    refused: Vec<RecordError>,
+    refused: Refusals,
 }
 
 /// Whether a frame is complete.
 #[derive(Debug)]
 pub(super) enum Completion {
     /// It is; these of its rows were refused by their store and are dead letters.
-    Complete(Vec<RecordError>),
+    Complete(Refusals),
     /// It will say when.
-    Pending(oneshot::Receiver<Vec<RecordError>>),
+    Pending(oneshot::Receiver<Refusals>),
 }
 
 impl Frames {
@@ -62,6 +74,7 @@ impl Frames {
             rows: 0,
             waiting: HashMap::new(),
             late: VecDeque::new(),
+            late_rows: 0,
         };
         Self { state: Mutex::new(state), completed: Notify::new() }
     }
@@ -95,17 +108,22 @@ impl Frames {
     }
 
     /// Rows of a frame are settled; `refused` of them as dead letters.
-    pub(super) fn settle(&self, position: Position, rows: usize, refused: Vec<RecordError>) {
+    pub(super) fn settle(&self, position: Position, rows: usize, refused: Refusals) {
         let mut state = self.state.lock();
         let Some(open) = state.open.get_mut(&position) else { return };
         let rows = rows.min(open.rows);
+        // Their memory goes when the last of them does; this is their share of it.
+        let bytes = if rows == open.rows { open.bytes } else { open.bytes / open.rows.max(1) * rows };
+        open.bytes -= bytes;
         open.rows -= rows;
-        open.refused.extend(refused);
+        open.refused.absorb(refused);
+        state.bytes -= bytes;
         state.rows -= rows;
-        if position < state.next && state.complete(position) {
-            drop(state);
-            self.completed.notify_waiters();
+        if position < state.next {
+            state.complete(position);
         }
+        drop(state);
+        self.completed.notify_waiters();
     }
 
     /// Frames before this are complete.
@@ -147,11 +165,12 @@ impl Frames {
     pub(super) fn completion(&self, position: Position) -> Completion {
         let mut state = self.state.lock();
         if let Some(at) = state.late.iter().position(|(late, _)| *late == position) {
-            let refused = state.late.remove(at).map(|(_, refused)| refused);
-            return Completion::Complete(refused.unwrap_or_default());
+            let refused = state.late.remove(at).map(|(_, refused)| refused).unwrap_or_default();
+            state.late_rows -= refused.first.len();
+            return Completion::Complete(refused);
         }
         if position < state.next && !state.open.contains_key(&position) {
-            return Completion::Complete(Vec::new());
+            return Completion::Complete(Refusals::default());
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.insert(position, sender);
@@ -161,6 +180,14 @@ impl Frames {
     /// Nobody waits for the frame any more.
     pub(super) fn forget(&self, position: Position) {
         self.state.lock().waiting.remove(&position);
+    }
+}
+
+impl Refusals {
+    fn absorb(&mut self, other: Self) {
+        self.count += other.count;
+        let room = MAX_LISTED_ERRORS.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
     }
 }
 
@@ -175,11 +202,13 @@ impl State {
         match self.waiting.remove(&position) {
             // Whoever waited may have gone away meanwhile; there is nobody left to tell.
             Some(waiting) => drop(waiting.send(open.refused)),
-            None if open.refused.is_empty() => {}
+            None if open.refused.count == 0 => {}
             None => {
+                self.late_rows += open.refused.first.len();
                 self.late.push_back((position, open.refused));
-                if self.late.len() > MAX_LATE {
-                    self.late.pop_front();
+                while self.late_rows > MAX_LATE {
+                    let Some((_, forgotten)) = self.late.pop_front() else { break };
+                    self.late_rows -= forgotten.first.len();
                 }
             }
         }
@@ -191,7 +220,7 @@ impl State {
 
 impl Default for Open {
     fn default() -> Self {
-        Self { since: Instant::now(), rows: 0, bytes: 0, refused: Vec::new() }
+        Self { since: Instant::now(), rows: 0, bytes: 0, refused: Refusals::default() }
     }
 }
 
@@ -209,12 +238,12 @@ mod tests {
         for number in 1..=3 {
             frames.hand_out(position(number), 2, 10);
         }
-        frames.settle(position(2), 2, Vec::new());
-        frames.settle(position(1), 1, Vec::new());
-        assert_eq!((frames.low_water(), frames.bytes(), frames.rows()), (position(1), 20, 3));
-        frames.settle(position(1), 1, Vec::new());
+        frames.settle(position(2), 2, Refusals::default());
+        frames.settle(position(1), 1, Refusals::default());
+        assert_eq!((frames.low_water(), frames.bytes(), frames.rows()), (position(1), 15, 3));
+        frames.settle(position(1), 1, Refusals::default());
         assert_eq!(frames.low_water(), position(3));
-        frames.settle(position(3), 2, Vec::new());
+        frames.settle(position(3), 2, Refusals::default());
         assert_eq!((frames.low_water(), frames.bytes(), frames.rows()), (position(4), 0, 0));
     }
 
@@ -222,17 +251,39 @@ mod tests {
     fn rows_of_an_old_cut_settle_before_and_after_the_reader_comes_by() {
         let frames = Frames::new(position(1));
         frames.add(position(1), 2);
-        frames.settle(position(1), 2, Vec::new());
+        frames.settle(position(1), 2, Refusals::default());
         assert_eq!(frames.low_water(), position(1), "the reader has not been there");
         frames.hand_out(position(1), 1, 5);
         assert_eq!(frames.low_water(), position(1));
-        frames.settle(position(1), 1, Vec::new());
+        frames.settle(position(1), 1, Refusals::default());
         assert_eq!(frames.low_water(), position(2));
+    }
+
+    #[test]
+    fn refusals_that_nobody_asks_for_take_bounded_memory() {
+        let frames = Frames::new(position(1));
+        let error = RecordError { index: 0, field: String::new(), reason: "no".to_owned() };
+        for number in 1..=1000 {
+            frames.hand_out(position(number), 500, 1);
+            frames.settle(position(number), 500, Refusals { count: 500, first: vec![error.clone(); 500] });
+        }
+        let state = frames.state.lock();
+        assert_eq!(state.late_rows, state.late.iter().map(|(_, refused)| refused.first.len()).sum::<usize>());
+        assert!(state.late_rows <= MAX_LATE);
+        assert!(
+            state
+                .late
+                .iter()
+                .all(|(_, refused)| refused.count == 500 && refused.first.len() == MAX_LISTED_ERRORS)
+        );
     }
 
     #[tokio::test]
     async fn who_waits_is_told_of_refusals_whether_early_or_late() {
-        let refusal = || vec![RecordError { index: 1, field: String::new(), reason: "no".to_owned() }];
+        let refusal = || {
+            let error = RecordError { index: 1, field: String::new(), reason: "no".to_owned() };
+            Refusals { count: 1, first: vec![error] }
+        };
         let frames = Frames::new(position(1));
         let Completion::Pending(early) = frames.completion(position(1)) else { panic!("not there yet") };
         frames.hand_out(position(1), 2, 1);
@@ -241,6 +292,8 @@ mod tests {
         assert_eq!(early.await.unwrap(), refusal());
         frames.settle(position(2), 1, refusal());
         assert!(matches!(frames.completion(position(2)), Completion::Complete(told) if told == refusal()));
-        assert!(matches!(frames.completion(position(2)), Completion::Complete(told) if told.is_empty()));
+        assert!(
+            matches!(frames.completion(position(2)), Completion::Complete(told) if told == Refusals::default())
+        );
     }
 }

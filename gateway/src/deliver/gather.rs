@@ -1,11 +1,12 @@
 //! Rows that wait for a store, by table and partition: pieces of frames in, what is due for a cut out. A plain map behind
 //! a mutex: no lock is held over an await.
 //!
-//! Of a table with a key at most one cut is under way at a time, since a later row replaces an earlier one. Rows of a
+//! Of a table with a key at most one cut is under way at a time, since a later row replaces an earlier one; of any other
+//! one less than there are lanes, and none behind a cut that its store does not take for now. Rows of a
 //! table that its store does not know as the registry does are put back and wait ([`Gather::park`]) without holding up
 //! the others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,10 +51,10 @@ pub(super) struct Due {
 
 #[derive(Debug)]
 struct Waiting {
-    pieces: Vec<Piece>,
+    /// Each with the time when it came.
+    pieces: Vec<(Instant, Piece)>,
     rows: usize,
     bytes: usize,
-    since: Instant,
     /// Parked until then.
     not_before: Option<Instant>,
 }
@@ -61,16 +62,29 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<GatherKey, Waiting>,
-    /// Tables with a key of which a cut is under way.
-    busy: HashSet<GatherKey>,
+    /// How many cuts are under way.
+    under_way: HashMap<GatherKey, usize>,
+    /// Of these no further cut is taken, for so many reasons: one is under way since before the restart, or waits for its
+    /// store to take it.
+    blocked: HashMap<GatherKey, usize>,
 }
 
 /// The rows that wait for one store.
 #[derive(Debug)]
 pub(super) struct Gather {
     limits: CutLimits,
-    state: Mutex<State>,
-    changed: Notify,
+    /// Most cuts of one table and partition under way at once, so that a lane is left for the others.
+    most_under_way: usize,
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+/// As long as it lives, no further cut of its rows is taken.
+#[derive(Debug)]
+pub(super) struct Block {
+    key: GatherKey,
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
 }
 
 /// What a lane finds.
@@ -85,8 +99,13 @@ pub(super) enum Next {
 }
 
 impl Gather {
-    pub(super) fn new(limits: CutLimits) -> Self {
-        Self { limits, state: Mutex::default(), changed: Notify::new() }
+    pub(super) fn new(limits: CutLimits, lanes: usize) -> Self {
+        Self {
+            limits,
+            most_under_way: lanes.saturating_sub(1).max(1),
+            state: Arc::default(),
+            changed: Arc::default(),
+        }
     }
 
     /// Adds rows. A piece that is larger than a cut may be is divided.
@@ -94,8 +113,9 @@ impl Gather {
         {
             let mut state = self.state.lock();
             let waiting = state.waiting.entry(key).or_insert_with(Waiting::new);
+            let now = Instant::now();
             for piece in divide(piece, self.limits.max_rows) {
-                waiting.add(piece);
+                waiting.add(now, piece);
             }
         }
         self.changed.notify_one();
@@ -105,12 +125,12 @@ impl Gather {
     pub(super) fn park(&self, key: GatherKey, pieces: Vec<Piece>, not_before: Instant) {
         {
             let mut state = self.state.lock();
-            state.busy.remove(&key);
             let waiting = state.waiting.entry(key).or_insert_with(Waiting::new);
             let later = std::mem::take(&mut waiting.pieces);
             (waiting.rows, waiting.bytes) = (0, 0);
-            for piece in pieces.into_iter().chain(later) {
-                waiting.add(piece);
+            let now = Instant::now();
+            for (came, piece) in pieces.into_iter().map(|piece| (now, piece)).chain(later) {
+                waiting.add(came, piece);
             }
             waiting.not_before = Some(not_before);
         }
@@ -119,30 +139,43 @@ impl Gather {
 
     /// A cut of a table with a key is under way since before the restart.
     pub(super) fn hold(&self, key: GatherKey) {
-        self.state.lock().busy.insert(key);
+        *self.state.lock().blocked.entry(key).or_default() += 1;
     }
 
-    /// The cut of this key that was under way has ended.
+    /// What [`Gather::hold`] was told of has ended.
+    pub(super) fn let_go(&self, key: &GatherKey) {
+        count_down(&mut self.state.lock().blocked, key);
+        self.changed.notify_one();
+    }
+
+    /// No further cut of this key is taken until the block is dropped.
+    pub(super) fn block(&self, key: &GatherKey) -> Block {
+        self.hold(key.clone());
+        Block { key: key.clone(), state: Arc::clone(&self.state), changed: Arc::clone(&self.changed) }
+    }
+
+    /// A cut of this key that was taken has ended.
     pub(super) fn ended(&self, key: &GatherKey) {
-        if self.state.lock().busy.remove(key) {
-            self.changed.notify_one();
-        }
+        count_down(&mut self.state.lock().under_way, key);
+        self.changed.notify_one();
     }
 
     /// Takes the rows that are due for longest; with `all`, anything that waits and is not parked.
     pub(super) fn next(&self, all: bool) -> Next {
         let mut state = self.state.lock();
         let now = Instant::now();
-        let State { waiting, busy } = &mut *state;
+        let State { waiting, under_way, blocked } = &mut *state;
         let due_at = |waiting: &Waiting| {
-            let due = if all || self.is_full(waiting) {
-                waiting.since
-            } else {
-                waiting.since + self.limits.max_age
-            };
+            let since = waiting.pieces.first().map_or(now, |(came, _)| *came);
+            let due = if all || self.is_full(waiting) { since } else { since + self.limits.max_age };
             waiting.not_before.map_or(due, |not_before| due.max(not_before))
         };
-        let candidates = waiting.iter().filter(|(key, _)| !busy.contains(*key));
+        let may_be_taken = |key: &GatherKey, waiting: &Waiting| {
+            let is_keyed = waiting.pieces.first().is_some_and(|(_, piece)| piece.batch.table().is_keyed());
+            let most = if is_keyed { 1 } else { self.most_under_way };
+            !blocked.contains_key(key) && under_way.get(key).is_none_or(|count| *count < most)
+        };
+        let candidates = waiting.iter().filter(|(key, waiting)| may_be_taken(key, waiting));
         let Some((key, at)) =
             candidates.map(|(key, waiting)| (key.clone(), due_at(waiting))).min_by_key(|(_, at)| *at)
         else {
@@ -156,14 +189,12 @@ impl Gather {
         if let Some(rest) = self.cut(&mut due) {
             waiting.insert(key.clone(), rest);
         }
-        if due.pieces.first().is_some_and(|piece| piece.batch.table().is_keyed()) {
-            busy.insert(key.clone());
-        }
+        *under_way.entry(key.clone()).or_default() += 1;
         if !waiting.is_empty() {
             // This lane will be busy for a while: let another one watch over what is left.
             self.changed.notify_one();
         }
-        Next::Due(Due { key, pieces: due.pieces })
+        Next::Due(Due { key, pieces: due.pieces.into_iter().map(|(_, piece)| piece).collect() })
     }
 
     fn is_full(&self, waiting: &Waiting) -> bool {
@@ -173,11 +204,11 @@ impl Gather {
     /// Leaves at most one cut's worth in `due` and returns the rest.
     fn cut(&self, due: &mut Waiting) -> Option<Waiting> {
         let (mut rows, mut bytes) = (0, 0);
-        let first = due.pieces.first().map(|piece| Arc::clone(piece.batch.table()));
+        let first = due.pieces.first().map(|(_, piece)| Arc::clone(piece.batch.table()));
         let keep = due
             .pieces
             .iter()
-            .take_while(|piece| {
+            .take_while(|(_, piece)| {
                 let is_first = rows == 0;
                 rows += piece.batch.len();
                 bytes += memory_share(piece);
@@ -190,9 +221,9 @@ impl Gather {
         if keep == due.pieces.len() {
             return None;
         }
-        let mut rest = Waiting { since: due.since, ..Waiting::new() };
-        for piece in due.pieces.split_off(keep) {
-            rest.add(piece);
+        let mut rest = Waiting::new();
+        for (came, piece) in due.pieces.split_off(keep) {
+            rest.add(came, piece);
         }
         Some(rest)
     }
@@ -209,9 +240,15 @@ impl Gather {
         self.changed.notify_one();
     }
 
-    /// Bytes that wait for one table, parked or not.
-    pub(super) fn waiting_bytes(&self, key: &GatherKey) -> usize {
-        self.state.lock().waiting.get(key).map_or(0, |waiting| waiting.bytes)
+    /// Bytes of rows that are parked, and of those that came behind them.
+    pub(super) fn parked_bytes(&self) -> usize {
+        let state = self.state.lock();
+        state
+            .waiting
+            .values()
+            .filter(|waiting| waiting.not_before.is_some())
+            .map(|waiting| waiting.bytes)
+            .sum()
     }
 }
 
@@ -234,17 +271,35 @@ fn memory_share(piece: &Piece) -> usize {
     piece.batch.memory_bytes()
 }
 
+fn count_down(counts: &mut HashMap<GatherKey, usize>, key: &GatherKey) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+// === impl Block ===
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        count_down(&mut self.state.lock().blocked, &self.key);
+        self.changed.notify_one();
+    }
+}
+
 // === impl Waiting ===
 
 impl Waiting {
     fn new() -> Self {
-        Self { pieces: Vec::new(), rows: 0, bytes: 0, since: Instant::now(), not_before: None }
+        Self { pieces: Vec::new(), rows: 0, bytes: 0, not_before: None }
     }
 
-    fn add(&mut self, piece: Piece) {
+    fn add(&mut self, came: Instant, piece: Piece) {
         self.rows += piece.batch.len();
         self.bytes += memory_share(&piece);
-        self.pieces.push(piece);
+        self.pieces.push((came, piece));
     }
 }
 

@@ -21,13 +21,14 @@ use tokio::time::Instant;
 
 use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
+use super::frames::Refusals;
 use super::gather::{Due, GatherKey, Next, Piece};
 use crate::fault_point::{self, Point, Step};
-use crate::ingest::RecordError;
+use crate::ingest::MAX_LISTED_ERRORS;
 use crate::observe::accounts::Settled;
 use crate::registry::StoreKind;
 use crate::store::{Cut, NextStep, StoreError};
-use crate::wal::entry::{CutPlan, CutsEntry};
+use crate::wal::entry::{CutPlan, CutsEntry, Source};
 
 /// How long rows of a table that its store does not know wait before they are tried again.
 const PARKED_FOR: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub(super) struct Lane {
 pub(super) struct Work {
     cut: Rows,
     fresh: bool,
+    /// Whether its rows are settled with it. Those that a database had and forgot were settled before.
+    settles: bool,
 }
 
 /// The rows of a cut.
@@ -58,11 +61,23 @@ enum Rows {
     InLog(CutPlan),
 }
 
+/// A cut that waits for its table to be mended.
+#[derive(Debug)]
+pub(super) struct Parked {
+    until: Instant,
+    cut: PendingCut,
+    settles: bool,
+}
+
 /// How an attempt to store a cut ended.
 enum Outcome {
     Written,
     Split(StoreError),
-    GiveBack(StoreError),
+    /// `certain` that none of the rows are there.
+    GiveBack {
+        error: StoreError,
+        certain: bool,
+    },
     Renew,
     Refeed(u64),
 }
@@ -109,7 +124,7 @@ impl Lane {
             && let Some(at) = self.feed.regressed(self.number).await
         {
             let again = self.refeed(self.number, at).await?;
-            self.execute(again.into_iter().map(Work::again).collect()).await?;
+            self.execute(again.into_iter().map(Work::forgotten).collect()).await?;
         }
         Ok(())
     }
@@ -119,25 +134,26 @@ impl Lane {
         let keys: Vec<GatherKey> = pending.iter().map(key_of).collect();
         self.execute(pending.into_iter().map(Work::again).collect()).await?;
         for key in keys {
-            self.feed.gather.ended(&key);
+            self.feed.gather.let_go(&key);
         }
         Ok(())
     }
 
     async fn write_due(&self, due: Due) -> Result<(), Stopped> {
         if due.pieces.is_empty() {
+            self.feed.gather.ended(&due.key);
             return Ok(());
         }
         let key = due.key.clone();
         let cut = self.feed.new_cut(self.number, due.key, due.pieces);
         if cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch)) {
-            self.feed.note_needless(cut.key, cut.pieces, Settled::Stored);
+            self.feed.note_needless(vec![(cut.key, cut.pieces)], Settled::Stored);
         } else {
             if !fault_point::is_left_out(Step::ExactlyOnce) {
                 self.feed.note(CutsEntry { retired: Vec::new(), created: vec![cut.plan()] }).await?;
             }
             fault_point::reached(Point::DeliverAfterCut);
-            self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: true }])).await?;
+            self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: true, settles: true }])).await?;
         }
         self.feed.gather.ended(&key);
         Ok(())
@@ -145,21 +161,21 @@ impl Lane {
 
     /// Stores durable cuts, or what becomes of them, one after the other.
     async fn execute(&self, mut work: VecDeque<Work>) -> Result<(), Stopped> {
-        while let Some(Work { cut, fresh }) = work.pop_front() {
-            let Some(mut cut) = self.load(cut).await? else { continue };
+        while let Some(Work { cut, fresh, settles }) = work.pop_front() {
+            let Some(mut cut) = self.load(cut, settles).await? else { continue };
             cut.previous = self.feed.previous(cut.lane);
             match self.write(&cut, fresh).await? {
                 Outcome::Written => {
                     self.feed.committed(cut.lane, cut.number);
-                    self.feed.settle(&cut, &mut |_| None);
+                    self.settle(&cut, settles, |_| Refusals::default());
                     self.feed.note_done(cut.number);
                 }
                 Outcome::Split(error) if cut.rows() > 1 => {
                     tracing::debug!(cut = cut.number, rows = cut.rows(), %error, "the store refuses rows, halving the cut");
-                    work = self.split(&cut, work).await?;
+                    work = self.split(&cut, settles, work).await?;
                 }
-                Outcome::Split(error) => self.keep_as_dead_letters(&cut, &error).await?,
-                Outcome::GiveBack(error) => self.set_aside(cut, &error).await?,
+                Outcome::Split(error) => self.keep_as_dead_letters(&cut, settles, &error).await?,
+                Outcome::GiveBack { error, certain } => self.set_aside(cut, settles, certain, &error).await?,
                 Outcome::Renew => {
                     let renewed = PendingCut { epoch: cut.epoch + 1, ..cut };
                     tracing::warn!(
@@ -169,13 +185,13 @@ impl Lane {
                     );
                     self.feed.metrics.renewed(self.feed.name);
                     self.replace(vec![renewed.number], vec![renewed.plan()]).await?;
-                    work.push_front(Work { cut: Rows::Here(renewed), fresh: true });
+                    work.push_front(Work { cut: Rows::Here(renewed), fresh: true, settles });
                 }
                 Outcome::Refeed(at) => {
                     let again = self.refeed(cut.lane, at).await?;
-                    work.push_front(Work { cut: Rows::Here(cut), fresh: false });
+                    work.push_front(Work { cut: Rows::Here(cut), fresh: false, settles });
                     for plan in again.into_iter().rev() {
-                        work.push_front(Work::again(plan));
+                        work.push_front(Work::forgotten(plan));
                     }
                 }
             }
@@ -183,43 +199,78 @@ impl Lane {
         Ok(())
     }
 
-    async fn load(&self, cut: Rows) -> Result<Option<PendingCut>, Stopped> {
-        match cut {
-            Rows::Here(cut) => Ok(Some(cut)),
-            Rows::InLog(plan) => {
-                let cut = self.feed.load(&plan).await?;
-                for piece in cut.iter().flat_map(|cut| &cut.pieces) {
-                    self.feed.restored(piece);
-                }
-                Ok(cut)
+    /// The rows of a cut. None when the log has none of them any more: then it is done with.
+    async fn load(&self, cut: Rows, settles: bool) -> Result<Option<PendingCut>, Stopped> {
+        let plan = match cut {
+            Rows::Here(cut) => return Ok(Some(cut)),
+            Rows::InLog(plan) => plan,
+        };
+        let cut = self.feed.load(&plan).await?;
+        for piece in cut.iter().flat_map(|cut| &cut.pieces) {
+            self.feed.restored(piece);
+        }
+        // Rows that are gone were settled, or are in quarantine: nothing shall wait for them.
+        let is_there = |source: &Source| {
+            cut.iter().flat_map(|cut| &cut.pieces).any(|piece| {
+                (piece.position, piece.index, piece.start) == (source.position, source.batch, source.start)
+            })
+        };
+        for gone in plan.sources.iter().filter(|source| settles && !is_there(source)) {
+            self.feed.frames.settle(gone.position, rows_of(gone), Refusals::default());
+        }
+        if cut.is_none() {
+            self.feed.note_done(plan.number);
+        }
+        Ok(cut)
+    }
+
+    /// The rows of a cut are settled; `refused` names those of a piece that are dead letters.
+    fn settle(&self, cut: &PendingCut, settles: bool, refused: impl Fn(&Piece) -> Refusals) {
+        for piece in &cut.pieces {
+            let refused = refused(piece);
+            self.feed.account(piece, &refused);
+            if settles {
+                self.feed.frames.settle(piece.position, piece.batch.len(), refused);
             }
         }
     }
 
-    /// Replaces a cut by two of half its rows, and those behind it by themselves under new numbers: the numbers of a lane
-    /// only grow, since its store takes a lower one for written, and those behind were never sent.
-    async fn split(&self, cut: &PendingCut, behind: VecDeque<Work>) -> Result<VecDeque<Work>, Stopped> {
+    /// Replaces a cut by two of half its rows. In Timescale the numbers of a lane only grow, since it takes a lower one for
+    /// written: those behind it in the lane get new numbers as well. They were never sent, since a lane sends one after
+    /// the other.
+    async fn split(
+        &self,
+        cut: &PendingCut,
+        settles: bool,
+        behind: VecDeque<Work>,
+    ) -> Result<VecDeque<Work>, Stopped> {
         let (first, second) = cut.halves();
         let mut retired = vec![cut.number];
-        let mut created = Vec::with_capacity(behind.len() + 2);
+        let mut work = VecDeque::with_capacity(behind.len() + 2);
+        let mut created = Vec::new();
         for pieces in [first, second] {
-            created.push(Rows::Here(self.feed.new_cut(cut.lane, cut.key.clone(), pieces)));
+            let half = Rows::Here(self.feed.new_cut(cut.lane, cut.key.clone(), pieces));
+            created.push(half.plan());
+            work.push_back(Work { cut: half, fresh: true, settles });
         }
-        for work in behind {
+        let only_grow = self.feed.store.kind() == StoreKind::Timescale;
+        for other in behind {
+            let plan = other.cut.plan();
+            if !only_grow || plan.lane != cut.lane {
+                work.push_back(other);
+                continue;
+            }
+            retired.push(plan.number);
             let number = self.feed.next_number();
-            created.push(match work.cut {
-                Rows::Here(cut) => {
-                    retired.push(cut.number);
-                    Rows::Here(PendingCut { number, epoch: 0, ..cut })
-                }
-                Rows::InLog(plan) => {
-                    retired.push(plan.number);
-                    Rows::InLog(CutPlan { number, epoch: 0, ..plan })
-                }
-            });
+            let renumbered = match other.cut {
+                Rows::Here(cut) => Rows::Here(PendingCut { number, epoch: 0, ..cut }),
+                Rows::InLog(plan) => Rows::InLog(CutPlan { number, epoch: 0, ..plan }),
+            };
+            created.push(renumbered.plan());
+            work.push_back(Work { cut: renumbered, fresh: true, settles: other.settles });
         }
-        self.replace(retired, created.iter().map(Rows::plan).collect()).await?;
-        Ok(created.into_iter().map(|cut| Work { cut, fresh: true }).collect())
+        self.replace(retired, created).await?;
+        Ok(work)
     }
 
     /// Makes durable that cuts are replaced.
@@ -228,44 +279,54 @@ impl Lane {
     }
 
     /// Rows that no attempt will store are kept with the reason.
-    async fn keep_as_dead_letters(&self, cut: &PendingCut, error: &StoreError) -> Result<(), Stopped> {
+    async fn keep_as_dead_letters(
+        &self,
+        cut: &PendingCut,
+        settles: bool,
+        error: &StoreError,
+    ) -> Result<(), Stopped> {
         let reason = error.to_string();
         self.feed.keep(cut, &reason).await?;
         self.replace(vec![cut.number], Vec::new()).await?;
         let table = cut.key.table.as_str();
-        self.feed.settle(cut, &mut |piece: &Piece| {
-            let refusals = (0..piece.batch.len())
+        self.settle(cut, settles, |piece| {
+            let rows = piece.batch.len();
+            let told = (0..rows.min(MAX_LISTED_ERRORS))
                 .map(|row| piece.refusal(row, &format!("row {row} of {table}: {reason}")));
-            Some(refusals.collect::<Vec<RecordError>>())
+            Refusals { count: rows, first: told.collect() }
         });
         Ok(())
     }
 
     /// The rows of a table that its store knows otherwise wait until somebody mends it. There is room for so many.
-    async fn set_aside(&self, cut: PendingCut, error: &StoreError) -> Result<(), Stopped> {
-        let parked: usize = {
-            let parked = self.feed.parked.lock();
-            let of_key = parked.iter().filter(|(_, other)| other.key == cut.key);
-            of_key.flat_map(|(_, other)| &other.pieces).map(|piece| piece.batch.memory_bytes()).sum()
-        };
-        let waiting = self.feed.gather.waiting_bytes(&cut.key) + parked;
-        if self.feed.may_keep_dead_letters() && waiting > self.feed.window_bytes / 4 {
+    async fn set_aside(
+        &self,
+        cut: PendingCut,
+        settles: bool,
+        certain: bool,
+        error: &StoreError,
+    ) -> Result<(), Stopped> {
+        let bytes_of =
+            |cut: &PendingCut| cut.pieces.iter().map(|piece| piece.batch.memory_bytes()).sum::<usize>();
+        let parked: usize = self.feed.parked.lock().iter().map(|parked| bytes_of(&parked.cut)).sum();
+        let waiting = self.feed.gather.parked_bytes() + parked + bytes_of(&cut);
+        let is_full = waiting > self.feed.window_bytes / 4;
+        // What a database had forgotten cannot wait: its lane goes on, and takes the number for written then.
+        let cannot_wait = self.feed.store.kind() == StoreKind::Timescale && !settles;
+        if self.feed.may_keep_dead_letters() && (certain && is_full || cannot_wait) {
             tracing::error!(table = %cut.key.table, rows = cut.rows(), %error, "too many rows wait for a table that is not as registered: keeping them as dead letters");
-            return self.keep_as_dead_letters(&cut, error).await;
+            return self.keep_as_dead_letters(&cut, settles, error).await;
         }
         tracing::warn!(table = %cut.key.table, rows = cut.rows(), %error, "the table is not as registered: its rows wait in the log until it is mended");
         let until = Instant::now() + PARKED_FOR;
-        match self.feed.store.kind() {
-            // What refused is the transaction that has the lane's progress: the rows are not there.
-            StoreKind::Timescale => {
-                self.replace(vec![cut.number], Vec::new()).await?;
-                self.feed.gather.park(cut.key.clone(), cut.pieces, until);
-            }
-            // An attempt before this one may have stored them: they stay in this cut.
-            StoreKind::ClickHouse => {
-                self.feed.gather.park(cut.key.clone(), Vec::new(), until);
-                self.feed.parked.lock().push((until, cut));
-            }
+        // What refused in Timescale is the transaction that has the lane's progress: the rows are not there. In ClickHouse
+        // an attempt before this one may have stored them: they stay in this cut.
+        if self.feed.store.kind() == StoreKind::Timescale {
+            self.replace(vec![cut.number], Vec::new()).await?;
+            self.feed.gather.park(cut.key.clone(), cut.pieces, until);
+        } else {
+            self.feed.gather.park(cut.key.clone(), Vec::new(), until);
+            self.feed.parked.lock().push(Parked { until, cut, settles });
         }
         Ok(())
     }
@@ -273,12 +334,12 @@ impl Lane {
     /// Tries again what was set aside long enough ago.
     async fn take_up_again(&self) -> Result<(), Stopped> {
         let now = Instant::now();
-        let due: Vec<PendingCut> = {
+        let due: Vec<Parked> = {
             let mut parked = self.feed.parked.lock();
-            parked.extract_if(.., |(until, _)| *until <= now).map(|(_, cut)| cut).collect()
+            parked.extract_if(.., |parked| parked.until <= now).collect()
         };
-        for cut in due {
-            self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: false }])).await?;
+        for Parked { cut, settles, .. } in due {
+            self.execute(VecDeque::from([Work { cut: Rows::Here(cut), fresh: false, settles }])).await?;
         }
         Ok(())
     }
@@ -308,6 +369,7 @@ impl Lane {
             .with_jitter()
             .without_max_times()
             .build();
+        let mut retrying = None;
         loop {
             // Never closed: a permit is given as soon as one is free.
             let turn = self.feed.unless_halted(self.feed.writers.acquire()).await?;
@@ -317,16 +379,21 @@ impl Lane {
             let rows = attempt.batch.len();
             self.feed.metrics.cut(attempt.batch.table(), rows, started.elapsed(), outcome.is_ok());
             let Err(error) = outcome else { return Ok(Outcome::Written) };
-            attempt.fresh = false;
+            let first = std::mem::take(&mut attempt.fresh);
             match error.next() {
                 NextStep::Retry => {
+                    // Other lanes leave this table alone until it takes rows again.
+                    retrying.get_or_insert_with(|| self.feed.gather.block(&cut.key));
                     let wait = waits.next().unwrap_or(Duration::from_secs(2));
                     let table = attempt.batch.table().name();
                     tracing::warn!(%table, cut = cut.number, rows, %error, ?wait, "cut not written, will retry");
                     self.feed.pause(wait).await?;
                 }
                 NextStep::Split if self.feed.may_keep_dead_letters() => return Ok(Outcome::Split(error)),
-                NextStep::Split | NextStep::GiveBack => return Ok(Outcome::GiveBack(error)),
+                NextStep::Split | NextStep::GiveBack => {
+                    let certain = first || self.feed.store.kind() == StoreKind::Timescale;
+                    return Ok(Outcome::GiveBack { error, certain });
+                }
                 NextStep::Renew => return Ok(Outcome::Renew),
                 NextStep::Refeed => {
                     if let StoreError::Regressed { lane_at, .. } = error {
@@ -341,7 +408,12 @@ impl Lane {
 impl Work {
     /// A cut that may have been sent before.
     fn again(plan: CutPlan) -> Self {
-        Self { cut: Rows::InLog(plan), fresh: false }
+        Self { cut: Rows::InLog(plan), fresh: false, settles: true }
+    }
+
+    /// A cut that its store had and has forgotten.
+    fn forgotten(plan: CutPlan) -> Self {
+        Self { cut: Rows::InLog(plan), fresh: false, settles: false }
     }
 }
 
@@ -352,6 +424,10 @@ impl Rows {
             Self::InLog(plan) => plan.clone(),
         }
     }
+}
+
+fn rows_of(source: &Source) -> usize {
+    usize::try_from(source.count).unwrap_or(usize::MAX)
 }
 
 /// What the rows of a plan are gathered under.

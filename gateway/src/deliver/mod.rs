@@ -37,8 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::feed::{Feed, bytes_of};
 use self::frames::Completion;
+pub use self::frames::Refusals;
 pub use self::open::{DeliveryOptions, LaneOptions, OpenError, RestoredRequest};
-use crate::ingest::{Protocol, RecordError};
+use crate::ingest::Protocol;
 use crate::registry::{StoreKind, TableBatch};
 use crate::rejection::Rejection;
 use crate::wal::entry::{Compression, Entry, RequestEntry};
@@ -173,12 +174,7 @@ impl Delivery {
 
     /// Waits until the store has committed the rows of an appended request. Returns those that it refused for their
     /// content, which are dead letters by then; none at `deadline`.
-    pub async fn stored(
-        &self,
-        log: LogName,
-        position: Position,
-        deadline: Instant,
-    ) -> Option<Vec<RecordError>> {
+    pub async fn stored(&self, log: LogName, position: Position, deadline: Instant) -> Option<Refusals> {
         let frames = &self.feed(log).frames;
         match frames.completion(position) {
             Completion::Complete(refused) => Some(refused),

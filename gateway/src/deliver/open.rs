@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -162,9 +162,13 @@ fn open_log(
 ) -> Result<Opened, OpenError> {
     let started = std::time::Instant::now();
     let (log, recovery) = Log::open(Arc::clone(disk), &directory.join(name.name()), name.name(), options)?;
-    let resume = Resume::scan(log.reader(log.oldest()), log.oldest(), |position, appended_at, header| {
-        restored(RestoredRequest { log: name, position, appended_at, header });
-    })?;
+    let resume = Resume::scan(
+        log.reader(log.oldest()),
+        (log.oldest(), recovery.last),
+        |position, appended_at, header| {
+            restored(RestoredRequest { log: name, position, appended_at, header });
+        },
+    )?;
     tracing::info!(
         log = name.name(), frames = recovery.last.next().0 - log.oldest().0, cuts_under_way = resume.cuts.len(),
         elapsed = ?started.elapsed(), "log opened"
@@ -193,6 +197,8 @@ impl Parts<'_> {
         tasks: &mut Vec<tokio::task::JoinHandle<()>>,
     ) -> Arc<Feed> {
         let Opened { log, mut resume } = opened;
+        // What is settled may go from the first moment, should its space be needed.
+        log.release(resume.from);
         let store = Arc::clone(&options.store);
         let feed = Arc::new(Feed {
             name,
@@ -200,13 +206,14 @@ impl Parts<'_> {
             definitions: Arc::clone(self.definitions),
             tables_prepared: self.prepared[store.kind() as usize].subscribe(),
             store,
-            gather: Gather::new(options.limits),
+            gather: Gather::new(options.limits, options.writers.max(1) + 1),
             frames: Frames::new(resume.from),
             window_bytes: self.window_bytes,
             metrics: Arc::clone(self.metrics),
             dead_letters,
             claims: Claims::new(Arc::clone(self.claims)),
             parked: Mutex::default(),
+            releasing: AtomicBool::new(false),
             writers: Semaphore::new(options.writers.max(1)),
             lanes: Mutex::new(std::mem::take(&mut resume.lanes)),
             progress: OnceCell::new(),
@@ -217,7 +224,8 @@ impl Parts<'_> {
         let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
         let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
         for plan in std::mem::take(&mut resume.cuts).into_values() {
-            for source in &plan.sources {
+            // Nothing of a damaged frame is delivered any more, and nobody may wait for it.
+            for source in plan.sources.iter().filter(|source| resume.is_open(source.position)) {
                 feed.frames.add(source.position, usize::try_from(source.count).unwrap_or(usize::MAX));
             }
             feed.gather.hold(key_of(&plan));

@@ -41,7 +41,7 @@ impl Feed {
         }
     }
 
-    async fn read_on(&self, mut resume: Resume) -> Result<(), Stopped> {
+    async fn read_on(self: &Arc<Self>, mut resume: Resume) -> Result<(), Stopped> {
         let mut synced = self.log.watch_synced();
         let mut next = resume.from;
         // Kept while the disk is read: a new reader looks for its place.
@@ -79,7 +79,7 @@ impl Feed {
     }
 
     async fn hand_out_recent(
-        &self,
+        self: &Arc<Self>,
         recent: Vec<(Position, Arc<Recent>)>,
         resume: &mut Resume,
     ) -> Result<Position, Stopped> {
@@ -109,7 +109,7 @@ impl Feed {
 
     /// Reads some frames from the disk. Returns where to go on.
     async fn read_chunk(
-        &self,
+        self: &Arc<Self>,
         from: Position,
         kept: &mut Option<LogReader>,
         resume: &mut Resume,
@@ -117,7 +117,8 @@ impl Feed {
         let reader = kept.take().filter(|reader| reader.position() == from);
         let reader = reader.unwrap_or_else(|| self.log.reader(from));
         let definitions = Arc::clone(&self.definitions);
-        let read = tokio::task::spawn_blocking(move || read_frames(reader, from, &definitions));
+        let room = self.window_bytes.saturating_sub(self.frames.bytes());
+        let read = tokio::task::spawn_blocking(move || read_frames(reader, from, room, &definitions));
         match flatten(read.await) {
             Ok(chunk) => {
                 let mut at = from;
@@ -152,7 +153,7 @@ impl Feed {
     /// Gives the rows of a frame to the gathering, without those that a cut holds already, and without those of a request
     /// that another gateway delivers.
     fn hand_out(
-        &self,
+        self: &Arc<Self>,
         position: Position,
         frame: &RequestEntry,
         resume: &mut Resume,
@@ -164,6 +165,8 @@ impl Feed {
         }
         let held = resume.take_held(position);
         let mut pieces: Vec<(GatherKey, Piece)> = Vec::with_capacity(frame.batches.len());
+        // Rows that cannot be read are never settled, which keeps their frame in the log.
+        let mut unreadable = 0;
         for batch in 0..u16::try_from(frame.batches.len()).unwrap_or(u16::MAX) {
             match parts_of(frame, position, batch) {
                 Ok(parts) => pieces.extend(parts.flat_map(|(key, piece)| {
@@ -172,6 +175,8 @@ impl Feed {
                 })),
                 Err(error) => {
                     tracing::error!(%position, %error, "rows of a frame cannot be read: they stay in the log");
+                    unreadable +=
+                        frame.batches.get(usize::from(batch)).map_or(1, crate::registry::TableBatch::len);
                 }
             }
         }
@@ -181,35 +186,53 @@ impl Feed {
         } else {
             pieces.iter().map(|(_, piece)| piece.batch.memory_bytes()).sum()
         };
-        self.frames.hand_out(position, rows, bytes);
+        self.frames.hand_out(position, rows + unreadable, bytes);
         let is_elsewhere = elsewhere.contains(&position) && held.is_empty();
         if is_elsewhere {
             self.metrics.claimed_elsewhere(self.name, rows);
         }
         let is_old = resume.is_old(position);
+        if is_old {
+            pieces.iter().for_each(|(_, piece)| self.restored(piece));
+        }
+        if is_elsewhere {
+            self.note_needless(
+                pieces.into_iter().map(|(key, piece)| (key, vec![piece])).collect(),
+                Settled::Suppressed,
+            );
+            return;
+        }
         for (key, piece) in pieces {
-            if is_old {
-                self.restored(&piece);
-            }
-            match is_elsewhere {
-                true => self.note_needless(key, vec![piece], Settled::Suppressed),
-                false => self.gather.push(key, piece),
-            }
+            self.gather.push(key, piece);
         }
     }
 }
 
-fn read_frames(mut reader: LogReader, from: Position, definitions: &Definitions) -> Result<Chunk, LogError> {
+fn read_frames(
+    mut reader: LogReader,
+    from: Position,
+    room: usize,
+    definitions: &Definitions,
+) -> Result<Chunk, LogError> {
     let (mut frames, mut bytes, mut next) = (Vec::new(), 0, from);
-    while bytes < CHUNK_BYTES {
-        let Some(frame) = reader.next()? else { break };
+    // Rows may take far more than their packed form did.
+    while bytes < CHUNK_BYTES.min(room.max(1)) {
+        let Some(frame) = reader.next()? else {
+            // What could not be read is in quarantine, and behind the reader.
+            next = next.max(reader.position());
+            break;
+        };
         next = frame.position.next();
         if frame.kind != Entry::REQUEST {
             continue;
         }
         bytes += frame.body.len();
+        let packed = frame.body.len();
         match Entry::decode(frame.kind, &frame.body, definitions) {
-            Ok(Entry::Request(request)) => frames.push((frame.position, Some(request))),
+            Ok(Entry::Request(request)) => {
+                bytes += bytes_of(&request).saturating_sub(packed);
+                frames.push((frame.position, Some(request)));
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log");

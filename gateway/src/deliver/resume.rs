@@ -45,24 +45,32 @@ struct HeldRows {
     batch: u16,
     day: Option<i64>,
     rows: Range<u32>,
+    /// Whether they are settled. A cut that is written again, to a database that had forgotten it, settles nothing anew.
+    settled: bool,
+    /// Whether no store was to be sent them.
+    needless: bool,
 }
 
 impl Resume {
-    /// Reads the whole log. Blocks on the disk. `each` sees every request that is still there, oldest first.
+    /// Reads the whole log, whose frames are `oldest` to `last`, as far as they can be read. Blocks on the disk. `each` sees every request that is still there, oldest first.
     pub(super) fn scan(
         mut reader: LogReader,
-        oldest: Position,
+        (oldest, last): (Position, Position),
         mut each: impl FnMut(Position, SystemTime, RequestHeader),
     ) -> Result<Self, LogError> {
-        let mut resume = Self { from: oldest, ..Self::default() };
+        let mut resume = Self { from: oldest, until: last, ..Self::default() };
         while let Some(frame) = reader.next()? {
-            resume.until = frame.position;
+            resume.until = resume.until.max(frame.position);
             match Entry::decode_header(frame.kind, &frame.body) {
                 Ok(header) => {
                     let at = UNIX_EPOCH + Duration::from_nanos(frame.appended_at);
                     resume.apply(frame.position, header, &mut |header| each(frame.position, at, header));
                 }
                 Err(error) => {
+                    // It stands for a row that is never settled.
+                    if frame.kind == Entry::REQUEST {
+                        resume.open.insert(frame.position, 1);
+                    }
                     tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log");
                 }
             }
@@ -73,9 +81,12 @@ impl Resume {
 
     fn settle(&mut self, plan: &CutPlan) {
         for source in &plan.sources {
-            let Some(rows) = self.open.get_mut(&source.position) else { continue };
-            *rows = rows.saturating_sub(u64::from(source.count));
-            if *rows == 0 {
+            let Some(open) = self.open.get_mut(&source.position) else { continue };
+            let held = self.held.entry(source.position).or_default();
+            let rows = source.start..source.start.saturating_add(source.count);
+            let anew = held.settle(plan, source.batch, rows);
+            *open = open.saturating_sub(anew);
+            if *open == 0 {
                 self.open.remove(&source.position);
                 self.held.remove(&source.position);
             }
@@ -110,7 +121,7 @@ impl Resume {
                 self.last_cut = self.last_cut.max(number);
                 for source in &plan.sources {
                     if let Some(held) = self.held.get_mut(&source.position) {
-                        held.0.retain(|rows| rows.cut != number);
+                        held.0.retain(|rows| rows.cut != number || rows.settled);
                     }
                 }
             }
@@ -119,7 +130,14 @@ impl Resume {
             self.last_cut = self.last_cut.max(plan.number);
             for source in plan.sources.iter().filter(|source| self.open.contains_key(&source.position)) {
                 let rows = source.start..source.start.saturating_add(source.count);
-                let held = HeldRows { cut: plan.number, batch: source.batch, day: plan.day, rows };
+                let held = HeldRows {
+                    cut: plan.number,
+                    batch: source.batch,
+                    day: plan.day,
+                    rows,
+                    settled: false,
+                    needless: plan.lane == NO_LANE,
+                };
                 self.held.entry(source.position).or_default().0.push(held);
             }
             self.cuts.insert(plan.number, plan);
@@ -149,6 +167,11 @@ impl Resume {
         (self.last_cut + 1).max(self.until.next().0.saturating_mul(CUTS_PER_FRAME))
     }
 
+    /// Whether a frame that was there before the restart has rows that are not settled.
+    pub(super) fn is_open(&self, position: Position) -> bool {
+        self.open.contains_key(&position)
+    }
+
     /// Whether a frame was there before the restart.
     pub(super) fn is_old(&self, position: Position) -> bool {
         position <= self.until
@@ -166,9 +189,9 @@ impl Resume {
 }
 
 impl Held {
-    /// Whether no cut holds anything.
+    /// Whether a cut that is to be sent, or was, holds anything.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.iter().all(|held| held.needless)
     }
 
     /// What no cut holds of a piece.
@@ -185,9 +208,39 @@ impl Held {
         left.into_iter().map(part).collect()
     }
 
+    /// Notes rows of a cut as settled; returns how many were not before.
+    fn settle(&mut self, plan: &CutPlan, batch: u16, rows: Range<u32>) -> u64 {
+        let anew = self.ranges_without(|held| held.settled, batch, plan.day, rows.clone());
+        let same = |held: &HeldRows| held.cut == plan.number && held.batch == batch && held.rows == rows;
+        match self.0.iter_mut().find(|held| same(held)) {
+            Some(held) => held.settled = true,
+            None => {
+                self.0.push(HeldRows {
+                    cut: plan.number,
+                    batch,
+                    day: plan.day,
+                    rows,
+                    settled: true,
+                    needless: plan.lane == NO_LANE,
+                });
+            }
+        }
+        anew.iter().map(|rows| u64::from(rows.end - rows.start)).sum()
+    }
+
     /// What no cut holds of these rows of a batch and partition.
     fn ranges_left(&self, batch: u16, day: Option<i64>, rows: Range<u32>) -> Vec<Range<u32>> {
-        let of_part = self.0.iter().filter(|held| held.batch == batch && held.day == day);
+        self.ranges_without(|_| true, batch, day, rows)
+    }
+
+    fn ranges_without(
+        &self,
+        which: impl Fn(&HeldRows) -> bool,
+        batch: u16,
+        day: Option<i64>,
+        rows: Range<u32>,
+    ) -> Vec<Range<u32>> {
+        let of_part = self.0.iter().filter(|held| held.batch == batch && held.day == day && which(held));
         let mut held: Vec<&Range<u32>> = of_part.map(|held| &held.rows).collect();
         held.sort_by_key(|held| held.start);
         let mut left = Vec::new();

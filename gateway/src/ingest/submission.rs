@@ -129,9 +129,9 @@ async fn stored(
     for (log, position) in appended {
         match delivery.stored(*log, *position, deadline).await {
             Some(refused) => {
-                receipt.accepted = receipt.accepted.saturating_sub(refused.len());
-                receipt.rejected += refused.len();
-                receipt.errors.extend(refused);
+                receipt.accepted = receipt.accepted.saturating_sub(refused.count);
+                receipt.rejected += refused.count;
+                receipt.errors.extend(refused.first);
             }
             None => receipt.ack = AckLevel::Durable,
         }

@@ -407,14 +407,14 @@ impl Metrics {
         self.dead_letters(table.name().as_str()).store.inc_by(count(rows));
     }
 
-    /// Counts dead letters that were removed although they waited.
-    pub fn letters_removed(&self, cause: &'static str, letters: u64) {
-        self.letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(letters);
-    }
-
     /// Where accepted rows are.
     pub fn rows(&self) -> &RowAccounts {
         &self.rows
+    }
+
+    /// Counts dead letters that were removed although they waited.
+    pub fn letters_removed(&self, cause: &'static str, letters: u64) {
+        self.letters_removed.get_or_create(&RemovalLabels { cause }).inc_by(letters);
     }
 
     /// Counts a cut that its store verifiably lost, and that is sent again.

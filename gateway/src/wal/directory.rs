@@ -113,17 +113,20 @@ impl Directory {
             return false;
         }
         let Some(segment) = self.with(|state| pop(&mut state.segments)) else { return false };
-        match self.disk.remove(&segment::path(&self.path, Position(segment.first))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(log = self.log(), segment = segment.first, %error, "a segment cannot be removed");
-                self.with(|state| state.segments.push_front(segment));
-                false
+        let removed = match self.disk.remove(&segment::path(&self.path, Position(segment.first))) {
+            // Somebody else removed it, unless it is the directory that is not there: then the segment comes back with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_in_place().unwrap_or(false) => {
+                Ok(())
             }
-            _ => {
-                self.sync_removal();
-                true
-            }
+            other => other,
+        };
+        if let Err(error) = removed {
+            tracing::warn!(log = self.log(), segment = segment.first, %error, "a segment cannot be removed");
+            self.with(|state| state.segments.push_front(segment));
+            return false;
         }
+        self.sync_removal();
+        true
     }
 
     fn sync_removal(&self) -> bool {

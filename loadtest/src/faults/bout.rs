@@ -16,7 +16,6 @@ use super::load::{Load, Strength};
 use super::outcome::Outcome;
 use super::progress::{Counters, summary};
 use super::record::{Identity, Kind, Record, Run};
-use super::scrape;
 use super::sender::{Manner, Sender, Stop};
 use super::verdict::{Verdict, judge};
 use super::world::{World, wait_for};
@@ -242,16 +241,6 @@ impl<'w> Bout<'w> {
 }
 
 impl Settled<'_> {
-    /// Has the first gateway replay all its dead letters.
-    pub(super) async fn replay_dead_letters(&self) -> Result<()> {
-        let gateway = self.gateways.first().context("a bout has a gateway")?;
-        let answer = scrape::call(gateway.setup.address.http, "POST", "/dead-letters/replay", "{}").await?;
-        if !answer.0.is_success() {
-            bail!("it answers {}: {}", answer.0, answer.1);
-        }
-        Ok(())
-    }
-
     /// A record of the run.
     pub(super) fn record(&self, kind: Kind, identity: Identity) -> Record {
         self.run.record(kind, identity, false)
@@ -276,6 +265,7 @@ impl Settled<'_> {
             if let Err(error) = drained.await {
                 self.failures.push(format!("{error:#}"));
             }
+            self.failures.extend(gateway.scrape().await?.imbalances());
         }
         let rows = self.world.readers.rows(self.run).await?;
         let verdict = judge(self.run, &self.ledger, &rows);

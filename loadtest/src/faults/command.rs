@@ -156,51 +156,57 @@ fn find(id: &str) -> Result<Row> {
 async fn all(world: &World, rows: &[Row], deadline: Instant) -> Report {
     let mut report = Report::default();
     for row in rows {
-        let name = format!("{} {}", row.id, row.title);
+        say(format_args!("{} {}", row.id, row.title));
+        let begin = Instant::now();
         let outcome = one(world, row, deadline).await;
-        report.add(name, outcome);
+        say(format_args!(
+            "  {}: {} runs, {} acknowledged, {} lost, {} duplicated, {} corrupted, recovered after {:.2} s; took {:.0} s",
+            if outcome.is_clean() { "ok" } else { "FAILED" },
+            outcome.runs,
+            outcome.acknowledged,
+            outcome.lost,
+            outcome.duplicated,
+            outcome.corrupted,
+            outcome.recovered.as_secs_f64(),
+            begin.elapsed().as_secs_f64()
+        ));
+        for failure in &outcome.failures {
+            say(format_args!("  ! {failure}"));
+        }
+        report.add(format!("{} {}", row.id, row.title), outcome);
     }
     report
 }
 
 async fn one(world: &World, row: &Row, deadline: Instant) -> Outcome {
-    say(format_args!("{} {}", row.id, row.title));
-    let begin = Instant::now();
     let outcome = tokio::time::timeout_at(deadline.into(), (row.run)(world)).await;
     let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the time for all faults is over")));
     // Whatever the fault left behind must not be there for the next one.
     world.mend();
-    let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error));
-    say(format_args!(
-        "  {}: {} runs, {} acknowledged, {} lost, {} duplicated, {} corrupted, recovered after {:.2} s; took {:.0} s",
-        if outcome.is_clean() { "ok" } else { "FAILED" },
-        outcome.runs,
-        outcome.acknowledged,
-        outcome.lost,
-        outcome.duplicated,
-        outcome.corrupted,
-        outcome.recovered.as_secs_f64(),
-        begin.elapsed().as_secs_f64()
-    ));
-    for failure in &outcome.failures {
-        say(format_args!("  ! {failure}"));
-    }
-    outcome
+    outcome.unwrap_or_else(|error| Outcome::failed(&error))
 }
 
 /// Whether the audit notices each step that is left out.
 async fn are_caught(world: &mut World) -> Result<bool> {
     let mut all_caught = true;
+    let full = std::mem::replace(&mut world.full, false);
     for (step, id) in BROKEN {
         world.broken = Some(step.to_owned());
         let row = find(id)?;
-        say(format_args!("with a gateway that is broken by {step}:"));
         let outcome = one(world, &row, Instant::now() + Part::Ci.budget()).await;
-        let caught = outcome.caught();
-        say(format_args!("  {step}: {}", if caught { "caught" } else { "NOT CAUGHT" }));
-        all_caught &= caught;
+        let Outcome { lost, duplicated, corrupted, .. } = outcome;
+        say(format_args!(
+            "a gateway with {step} under \"{}\": {lost} lost, {duplicated} duplicated, {corrupted} corrupted: {}",
+            row.title,
+            if outcome.caught() { "caught" } else { "NOT CAUGHT" }
+        ));
+        if !outcome.caught() {
+            outcome.failures.iter().for_each(|failure| say(format_args!("  ! {failure}")));
+        }
+        all_caught &= outcome.caught();
     }
     world.broken = None;
+    world.full = full;
     Ok(all_caught)
 }
 

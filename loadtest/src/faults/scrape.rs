@@ -1,6 +1,6 @@
 //! What a gateway says of itself: its HTTP address in, readiness and metrics out. The one place that knows their names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,13 +29,17 @@ impl Scrape {
         Self(samples.collect())
     }
 
+    /// The samples of a metric, by their labels as they are written.
+    fn of(&self, metric: &str) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().filter_map(move |(name, value)| {
+            let labels = name.strip_prefix(metric)?;
+            (labels.is_empty() || labels.starts_with('{')).then_some((labels, *value))
+        })
+    }
+
     /// The sum over all labels of a metric; none when there is no such metric.
     fn sum(&self, metric: &str) -> Option<f64> {
-        let of_metric = |name: &str| {
-            name.strip_prefix(metric).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
-        };
-        let mut values =
-            self.0.iter().filter(|(name, _)| of_metric(name)).map(|(_, value)| *value).peekable();
+        let mut values = self.of(metric).map(|(_, value)| value).peekable();
         values.peek()?;
         Some(values.sum())
     }
@@ -47,6 +51,30 @@ impl Scrape {
         Ok(rows + self.sum("tidewell_log_frames_waiting").unwrap_or_default())
     }
 
+    /// Protocols and tables whose rows do not add up: accepted and restored ones are settled or in the log.
+    pub(super) fn imbalances(&self) -> Vec<String> {
+        let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+        for (metric, sign) in [
+            ("tidewell_rows_accepted_total", 1.0),
+            ("tidewell_rows_restored_total", 1.0),
+            ("tidewell_rows_settled_total", -1.0),
+            ("tidewell_rows_in_log", -1.0),
+        ] {
+            for (labels, value) in self.of(metric) {
+                let of = (label(labels, "protocol"), label(labels, "table"));
+                *sums.entry(of).or_default() += sign * value;
+            }
+        }
+        if self.sum("tidewell_rows_settled_total").is_none() {
+            return vec!["the gateway has no metric tidewell_rows_settled_total".to_owned()];
+        }
+        let unequal = sums.into_iter().filter(|(_, sum)| *sum != 0.0);
+        let words = unequal.map(|((protocol, table), sum)| {
+            format!("{sum} rows of {table} over {protocol} are accepted or restored and neither settled nor in the log")
+        });
+        words.collect()
+    }
+
     /// Bytes of the log that were found damaged and put aside.
     pub(super) fn quarantined(&self) -> f64 {
         self.sum("tidewell_log_quarantined_bytes").unwrap_or_default()
@@ -56,6 +84,12 @@ impl Scrape {
     pub(super) fn dead_letters(&self) -> f64 {
         self.sum("tidewell_dead_letters_total").unwrap_or_default()
     }
+}
+
+/// The value of a label; empty when there is none.
+fn label<'l>(labels: &'l str, name: &str) -> &'l str {
+    let value = labels.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
+    value.map_or("", |(value, _)| value)
 }
 
 /// What it says now.
@@ -117,5 +151,24 @@ mod tests {
         assert_eq!(scrape.undelivered().unwrap(), 7.0);
         assert_eq!(scrape.sum("tidewell_ready"), Some(1.0));
         assert!(Scrape::read("").undelivered().is_err());
+    }
+
+    #[test]
+    fn rows_that_do_not_add_up_are_named_by_protocol_and_table() {
+        let text = |stored: u32| {
+            format!(
+                "tidewell_rows_accepted_total{{protocol=\"rest\",table=\"logs_events\"}} 5\n\
+                 tidewell_rows_restored_total{{protocol=\"rest\",table=\"logs_events\"}} 2\n\
+                 tidewell_rows_settled_total{{protocol=\"rest\",table=\"logs_events\",disposition=\"stored\"}} {stored}\n\
+                 tidewell_rows_settled_total{{protocol=\"rest\",table=\"logs_events\",disposition=\"suppressed\"}} 1\n\
+                 tidewell_rows_in_log{{protocol=\"rest\",table=\"logs_events\"}} 3\n"
+            )
+        };
+        assert!(Scrape::read(&text(3)).imbalances().is_empty());
+        let wrong = Scrape::read(&text(2)).imbalances();
+        assert!(
+            matches!(wrong.as_slice(), [one] if one.starts_with("1 rows of logs_events over rest")),
+            "{wrong:?}"
+        );
     }
 }

@@ -116,9 +116,13 @@ pub(super) async fn wait_until_gone(pid: Pid, patience: Duration) -> Result<()> 
     Ok(())
 }
 
-/// Whether the process is there and no zombie.
+/// Whether anything of the process is left but a zombie. One that was killed shows as a zombie while its other threads
+/// still end, and keeps its ports and files until the last of them has.
 pub(super) fn is_running(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let raw = pid.as_raw_nonzero();
+    let stat = std::fs::read_to_string(format!("/proc/{raw}/stat")).unwrap_or_default();
     // The state is behind the name, which is in parentheses.
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let threads = std::fs::read_dir(format!("/proc/{raw}/task")).map_or(0, Iterator::count);
+    !rest.starts_with(['Z', 'X']) || threads > 1
 }

@@ -48,7 +48,7 @@ fn due(gather: &Gather, all: bool) -> Option<Vec<usize>> {
 
 #[tokio::test(start_paused = true)]
 async fn rows_wait_for_their_age_and_no_longer() {
-    let gather = Gather::new(LIMITS);
+    let gather = Gather::new(LIMITS, 100);
     assert!(matches!(gather.next(false), Next::Empty));
     push(&gather, "a", 3);
     push(&gather, "a", 4);
@@ -60,7 +60,7 @@ async fn rows_wait_for_their_age_and_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn enough_rows_are_due_at_once_and_a_cut_holds_no_more_than_its_limit() {
-    let gather = Gather::new(LIMITS);
+    let gather = Gather::new(LIMITS, 100);
     for count in [6, 6, 3] {
         push(&gather, "a", count);
     }
@@ -75,7 +75,7 @@ async fn enough_rows_are_due_at_once_and_a_cut_holds_no_more_than_its_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn tables_wait_apart_and_the_oldest_goes_first() {
-    let gather = Gather::new(LIMITS);
+    let gather = Gather::new(LIMITS, 100);
     push(&gather, "a", 1);
     tokio::time::advance(Duration::from_millis(50)).await;
     push(&gather, "b", 2);
@@ -87,7 +87,7 @@ async fn tables_wait_apart_and_the_oldest_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_table_with_a_key_one_cut_is_under_way_at_a_time() {
-    let gather = Gather::new(LIMITS);
+    let gather = Gather::new(LIMITS, 100);
     let tenant = Tenant::default();
     let tables = Snapshot::new(builtin::tables(&tenant).unwrap());
     let table = Arc::clone(tables.table(&tenant, builtin::METRICS_METADATA).unwrap());
@@ -107,8 +107,7 @@ async fn of_a_table_with_a_key_one_cut_is_under_way_at_a_time() {
     gather.park(key.clone(), vec![piece.clone()], Instant::now());
     assert_eq!(due(&gather, true), Some(vec![0]));
     gather.park(key.clone(), Vec::new(), Instant::now());
-    gather.state.lock().busy.insert(key.clone());
-    gather.push(key.clone(), piece);
+    gather.park(key.clone(), vec![piece], Instant::now());
     assert_eq!(due(&gather, true), None, "the first cut is under way");
     gather.ended(&key);
     assert!(due(&gather, true).is_some());
@@ -116,7 +115,7 @@ async fn of_a_table_with_a_key_one_cut_is_under_way_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn parked_rows_wait_and_let_others_pass() {
-    let gather = Gather::new(LIMITS);
+    let gather = Gather::new(LIMITS, 100);
     push(&gather, "a", 1);
     let Next::Due(due_rows) = gather.next(true) else { panic!("a is due") };
     let until = Instant::now() + Duration::from_secs(5);
@@ -127,4 +126,40 @@ async fn parked_rows_wait_and_let_others_pass() {
     assert!(matches!(gather.next(false), Next::Later(at) if at == until));
     tokio::time::advance(Duration::from_secs(6)).await;
     assert_eq!(due(&gather, false), Some(vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_is_left_for_other_tables_and_nothing_follows_a_cut_that_is_not_taken() {
+    let gather = Gather::new(LIMITS, 3);
+    for _ in 0..3 {
+        push(&gather, "a", 10);
+    }
+    assert!(due(&gather, true).is_some() && due(&gather, true).is_some());
+    assert_eq!(due(&gather, true), None, "two of three lanes write a");
+    push(&gather, "b", 1);
+    assert_eq!(due(&gather, true), Some(vec![1]));
+    let key = GatherKey { tenant: Tenant::default(), table: Identifier::new("a").unwrap(), day: None };
+    let block = gather.block(&key);
+    gather.ended(&key);
+    assert_eq!(due(&gather, true), None, "its store does not take a for now");
+    drop(block);
+    assert_eq!(due(&gather, true), Some(vec![10]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_never_runs_dry_lets_others_pass() {
+    let gather = Gather::new(LIMITS, 100);
+    push(&gather, "busy", 10);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    push(&gather, "quiet", 10);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    for _ in 0..3 {
+        push(&gather, "busy", 10);
+    }
+    let tables: Vec<String> = std::iter::from_fn(|| match gather.next(false) {
+        Next::Due(due) => Some(due.key.table.to_string()),
+        Next::Later(_) | Next::Empty => None,
+    })
+    .collect();
+    assert_eq!(tables, ["busy", "quiet", "busy", "busy", "busy"]);
 }

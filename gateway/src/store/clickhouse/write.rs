@@ -57,6 +57,11 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
     let table = cut.batch.table().name();
     match outcome {
         Outcome::Done => Ok(()),
+        // Not knowing is no refusal of the rows, whatever the words of the last error were.
+        Outcome::Retry if matches!(told, Some(StoreError::Data { .. })) => Err(StoreError::Busy {
+            store: STORE,
+            reason: told.map(|error| error.to_string()).unwrap_or_default(),
+        }),
         Outcome::Retry | Outcome::Refused => {
             Err(told.unwrap_or_else(|| schema_error("its answers to a cut make no sense")))
         }

@@ -49,7 +49,8 @@ async fn a_full_log_refuses_requests_and_still_takes_what_frees_it() {
     // All of it, the segment that is written included.
     log.release(log.synced().next());
     assert!(log.load() < 0.1);
-    assert!(fill(&log, 1).await >= taken - 30);
+    // Not every frame is followed by a mark.
+    assert!(fill(&log, 1).await > taken * 3 / 4);
 }
 
 #[tokio::test]
@@ -179,6 +180,36 @@ async fn readers_follow_the_writer() {
         tokio::task::spawn_blocking(|| reader.join().unwrap()).await.unwrap();
     }
     assert!(log.status().segments > 8);
+}
+
+/// The directory is away while segments leave the retained tail: they are removed when it is back, oldest first, and not
+/// forgotten, which would leave a gap behind them.
+#[tokio::test]
+async fn segments_of_a_directory_that_is_away_are_not_taken_for_removed() {
+    let options = LogOptions { retain_bytes: 0, ..options() };
+    let (log, disk) = open(options);
+    for number in 1..=100 {
+        append(&log, number).await;
+    }
+    log.release(Position(60));
+    disk.faults(|faults| faults.hidden = true);
+    log.append(1, body(101, 100), None).await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(log.oldest(), Position(1));
+    disk.faults(|faults| faults.hidden = false);
+    for number in 101..=200 {
+        while log.append(1, body(number, 100), None).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let oldest = log.oldest();
+    assert!(oldest > Position(20) && oldest <= Position(60), "{oldest}");
+    log.close().await;
+    let (log, _) =
+        Log::<u64>::open(Arc::new(disk.crash(0)), Path::new("/wal/test"), "test", options).unwrap();
+    let frames = read_all(&mut log.reader(Position(1)));
+    assert_eq!(numbers(&frames), (oldest.0..=200).collect::<Vec<_>>());
+    assert!(log.status().quarantined.is_empty());
 }
 
 /// A reader that is behind goes on with the oldest frame when the ones before it have gone.

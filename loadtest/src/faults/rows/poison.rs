@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 use super::super::bout::{Bout, Settled};
 use super::super::outcome::Outcome;
 use super::super::record::Kind;
+use super::super::scrape;
 use super::super::world::{World, wait_for};
 
 /// Records of the poisoned requests.
@@ -17,6 +19,17 @@ const REFUSE: [&str; 2] = [
     "ALTER TABLE metrics_events ADD CONSTRAINT faults_poison CHECK (NOT jsonb_exists(labels, 'poison'))",
     "ALTER TABLE logs_events ADD CONSTRAINT faults_poison CHECK NOT mapContains(labels, 'poison')",
 ];
+
+/// What is needed of a list of dead letters.
+#[derive(Deserialize)]
+struct Listed {
+    letters: Vec<Letter>,
+}
+
+#[derive(Deserialize)]
+struct Letter {
+    id: String,
+}
 
 /// Takes them back.
 const TAKE_BACK: [&str; 2] = [
@@ -52,8 +65,8 @@ pub(super) async fn records(world: &World) -> Result<Outcome> {
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
     alter(world, TAKE_BACK).await?;
-    let settled = checked?;
-    settled.replay_dead_letters().await.context("the dead letters are replayed")?;
+    let mut settled = checked?;
+    replay(&mut settled).await.context("when dead letters are replayed")?;
     Ok(settled.audit(2).await?.note(format!("{RECORDS} records in each poisoned request")))
 }
 
@@ -64,6 +77,34 @@ async fn check(mut settled: Settled<'_>) -> Result<Settled<'_>> {
         bail!("not exactly the two poisoned records are missing: {}", verdict.named.join("; "));
     }
     Ok(settled)
+}
+
+/// Replays both letters, with the gateway killed after the first one, and each of them again: once is enough.
+async fn replay(settled: &mut Settled<'_>) -> Result<()> {
+    let gateway = settled.gateways.first_mut().context("a bout has a gateway")?;
+    let http = gateway.setup.address.http;
+    let ids = wait_for("two dead letters in their table", Duration::from_secs(10), || async {
+        let (_, listed) = scrape::call(http, "GET", "/dead-letters?reason=faults_poison", "").await?;
+        let listed: Listed = serde_json::from_str(&listed).context("an unexpected list of dead letters")?;
+        Ok((listed.letters.len() == 2).then_some(listed.letters))
+    })
+    .await?;
+    for (place, letter) in ids.iter().chain(&ids).enumerate() {
+        let (status, answer) =
+            scrape::call(http, "POST", &format!("/dead-letters/{}/replay", letter.id), "").await?;
+        if !status.is_success() {
+            bail!("{status}: {answer}");
+        }
+        if place == 0 {
+            gateway.kill().await?;
+            gateway.start().await?;
+            wait_for("a gateway that is ready", Duration::from_secs(10), || async {
+                Ok(scrape::is_ready(http).await.then_some(()))
+            })
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn alter(world: &World, [postgres, clickhouse]: [&str; 2]) -> Result<()> {
