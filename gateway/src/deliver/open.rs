@@ -217,8 +217,7 @@ impl Parts<'_> {
         let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
         let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
         for plan in std::mem::take(&mut resume.cuts).into_values() {
-            // Nothing of a damaged frame is delivered any more, and nobody may wait for it.
-            for source in plan.sources.iter().filter(|source| !resume.is_settled(source.position)) {
+            for source in &plan.sources {
                 feed.frames.add(source.position, usize::try_from(source.count).unwrap_or(usize::MAX));
             }
             feed.gather.hold(key_of(&plan));
