@@ -98,10 +98,7 @@ async fn replay(settled: &mut Settled<'_>) -> Result<()> {
         if place == 0 {
             gateway.kill().await?;
             gateway.start().await?;
-            wait_for("a gateway that is ready", Duration::from_secs(10), || async {
-                Ok(scrape::is_ready(http).await.then_some(()))
-            })
-            .await?;
+            gateway.wait_until_ready().await?;
         }
     }
     Ok(())
