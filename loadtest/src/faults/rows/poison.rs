@@ -41,6 +41,10 @@ const TAKE_BACK: [&str; 2] = [
 /// when it is replayed.
 pub(super) async fn records(world: &World) -> Result<Outcome> {
     let mut bout = Bout::begin(world, &[]).await?;
+    for kind in Kind::ALL {
+        // Its table is there.
+        bout.fresh_arrives(kind, Duration::from_secs(10)).await?;
+    }
     alter(world, REFUSE).await?;
     let kept = bout.gateway()?.scrape().await?.dead_letters();
     let sent = async {
