@@ -79,6 +79,7 @@ impl<'w> Bout<'w> {
             gateway.set(name, Some((*value).to_owned()));
         }
         gateway.start().await?;
+        gateway.wait_until_ready().await?;
         Self::under_load(world, run, vec![gateway], None, strength).await
     }
 

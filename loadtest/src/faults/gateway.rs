@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 
 use super::client::Address;
 use super::scrape::{self, Scrape};
+use super::world::wait_for;
 
 /// Longest wait for a gateway that starts.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -87,7 +88,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts it and waits until it takes requests.
+    /// Starts it and waits until it answers.
     pub(super) async fn start(&mut self) -> Result<()> {
         self.spawn()?;
         self.wait_until_it_answers().await
@@ -111,6 +112,15 @@ impl Gateway {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Waits until it says that it takes requests.
+    pub(super) async fn wait_until_ready(&self) -> Result<()> {
+        let http = self.setup.address.http;
+        wait_for("a gateway that is ready", PATIENCE, || async {
+            Ok(scrape::is_ready(http).await.then_some(()))
+        })
+        .await
     }
 
     /// Its process.

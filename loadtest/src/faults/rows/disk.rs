@@ -14,7 +14,7 @@ use super::super::proxy::Passage;
 use super::super::record::{Kind, Run};
 use super::super::scrape;
 use super::super::strace::Strace;
-use super::super::world::{World, wait_for};
+use super::super::world::World;
 
 /// Small files, so that new ones are needed soon.
 const SEGMENT_BYTES: (&str, &str) = ("TIDEWELL_WAL_SEGMENT_BYTES", "262144");
@@ -148,10 +148,6 @@ async fn on_mount(
     gateway.set(SEGMENT_BYTES.0, Some(SEGMENT_BYTES.1.to_owned()));
     let mount = mount(&gateway.setup.wal())?;
     gateway.start().await?;
-    let address = gateway.setup.address.http;
-    wait_for("a gateway that is ready", Duration::from_secs(20), || async {
-        Ok(scrape::is_ready(address).await.then_some(()))
-    })
-    .await?;
+    gateway.wait_until_ready().await?;
     Ok((gateway, mount))
 }

@@ -41,6 +41,10 @@ const TAKE_BACK: [&str; 2] = [
 /// when it is replayed.
 pub(super) async fn records(world: &World) -> Result<Outcome> {
     let mut bout = Bout::begin(world, &[]).await?;
+    for kind in Kind::ALL {
+        // Its table is there.
+        bout.fresh_arrives(kind, Duration::from_secs(10)).await?;
+    }
     alter(world, REFUSE).await?;
     let kept = bout.gateway()?.scrape().await?.dead_letters();
     let sent = async {
@@ -98,10 +102,7 @@ async fn replay(settled: &mut Settled<'_>) -> Result<()> {
         if place == 0 {
             gateway.kill().await?;
             gateway.start().await?;
-            wait_for("a gateway that is ready", Duration::from_secs(10), || async {
-                Ok(scrape::is_ready(http).await.then_some(()))
-            })
-            .await?;
+            gateway.wait_until_ready().await?;
         }
     }
     Ok(())

@@ -24,6 +24,7 @@ pub(super) async fn retries_elsewhere(world: &World) -> Result<Outcome> {
     for name in ["first", "second"] {
         let mut gateway = world.new_gateway(run, name)?;
         gateway.start().await?;
+        gateway.wait_until_ready().await?;
         gateways.push(gateway);
     }
     let own: Vec<Address> = gateways.iter().map(|gateway| gateway.setup.address).collect();
