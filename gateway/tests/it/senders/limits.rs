@@ -345,7 +345,11 @@ async fn a_full_log_refuses_what_is_for_its_store_alone() {
         config.wal.compression = tidewell_gateway::config::WalCompression::None;
     })
     .await;
-    let sample = serde_json::json!({"metric": "m", "value": 1, "labels": {"text": "x".repeat(1_000_000)}});
+    // A megabyte, in labels that are as long as a label may be.
+    let texts = || (0..31).map(|at| (format!("text{at}"), "x".repeat(32 * 1024)));
+    let labels: serde_json::Map<String, serde_json::Value> =
+        texts().map(|(name, text)| (name, text.into())).collect();
+    let sample = serde_json::json!({"metric": "m", "value": 1, "labels": labels});
     let mut taken = 0;
     let refused = loop {
         let answer = gateway.post("/write/metrics", "application/json", sample.to_string()).await;
@@ -359,8 +363,9 @@ async fn a_full_log_refuses_what_is_for_its_store_alone() {
     assert!(refused.1.is_some_and(|after| after.to_str().unwrap().parse::<u64>().unwrap() >= 1));
     assert!(taken >= 3, "{taken} MB");
     let value = Some(v1::metric_sample::Value::DoubleValue(1.0));
-    let text = v1::Value { kind: Some(v1::value::Kind::StringValue("x".repeat(1_000_000))) };
-    let labels = [("text".to_owned(), text)].into_iter().collect();
+    let labels = texts()
+        .map(|(name, text)| (name, v1::Value { kind: Some(v1::value::Kind::StringValue(text)) }))
+        .collect();
     let samples =
         vec![v1::MetricSample { metric: "m".to_owned(), value, labels, ..v1::MetricSample::default() }];
     let records = Some(v1::write_request::Records::Metrics(v1::MetricSamples { samples }));
