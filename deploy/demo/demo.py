@@ -10,6 +10,8 @@ import argparse
 import json
 import subprocess
 import sys
+import time
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -20,6 +22,22 @@ import over_otlp
 import over_rest
 from counts import Counts
 from verify import Landed, Stores
+
+
+# Longer than a gateway takes to deliver what a demo sends, stores that are slow to start included.
+DELIVERED_WITHIN_S = 60
+
+
+def _wait_until_delivered(http: str) -> None:
+    """Acknowledged means durable in the gateway's log: waits until everything in it is in the stores as well."""
+    until = time.monotonic() + DELIVERED_WITHIN_S
+    while time.monotonic() < until:
+        with urllib.request.urlopen(f"http://{http}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        waiting = [line.split()[-1] for line in lines if line.startswith("tidewell_log_frames_waiting{")]
+        if waiting and all(float(frames) == 0 for frames in waiting):
+            return
+        time.sleep(0.1)
 
 
 def main() -> int:
@@ -63,6 +81,7 @@ def main() -> int:
     protocols["otlp_http_protobuf"] = http_telemetry.finish()
 
     stores = Stores(arguments.timescale, arguments.clickhouse, arguments.clickhouse_database)
+    _wait_until_delivered(arguments.http)
     landed = stores.found(run)
     for protocol, tables in landed.items():
         protocols[protocol].found = sum(table.count for table in tables)
