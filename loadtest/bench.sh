@@ -26,15 +26,6 @@ stop() {
 }
 trap stop EXIT
 
-# Two ports that nobody listens on.
-free_ports() {
-    python3 - <<'PYTHON'
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(each.getsockname()[1] for each in sockets))
-PYTHON
-}
-
 deploy/prerequisites.sh
 build tidewell-embedded
 cargo build --locked --profile "$profile" --package tidewell-gateway --package tidewell-loadtest

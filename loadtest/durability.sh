@@ -15,14 +15,6 @@ stop() {
     exit "$status"
 }
 
-free_ports() {
-    python3 - <<'PYTHON'
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(each.getsockname()[1] for each in sockets))
-PYTHON
-}
-
 deploy/prerequisites.sh
 mkdir -p "$folder/bin"
 # The same gateway twice: as it is shipped, and with a switch that leaves out what makes delivery exactly once.

@@ -24,20 +24,6 @@ stop() {
     exit "$status"
 }
 
-# Two ports that nobody listens on, below those that the system gives to outgoing connections: one of these would take
-# the port of a store that is dead for a moment.
-free_ports() {
-    python3 - <<'PYTHON'
-import random, socket
-
-def is_free(port):
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) != 0
-
-print(*[port for port in random.sample(range(10000, 20000), 100) if is_free(port)][:2])
-PYTHON
-}
-
 deploy/prerequisites.sh
 if ! command -v strace >/dev/null; then
     echo "installing strace with apt"
