@@ -259,6 +259,28 @@ impl Ingest {
         self.readiness.send_replace(readiness);
     }
 
+    /// Begins to take requests, unless the gateway is ending already.
+    pub fn take_requests(&self) {
+        self.readiness.send_if_modified(|readiness| {
+            let begins = *readiness == Readiness::Starting;
+            if begins {
+                *readiness = Readiness::Ready;
+            }
+            begins
+        });
+    }
+
+    /// An error with the reason while no requests are taken.
+    pub fn check_ready(&self) -> Result<(), Rejection> {
+        match self.readiness() {
+            Readiness::Ready => Ok(()),
+            Readiness::Starting => Err(Rejection::unavailable(
+                "the gateway is starting: its logs are not open yet, /readyz says why",
+            )),
+            Readiness::Stopping => Err(Rejection::unavailable("the gateway is shutting down")),
+        }
+    }
+
     /// Waits until requests are taken.
     pub async fn ready(&self) {
         // The sender lives as long as `self`, so the wait ends only with the state itself.
@@ -322,13 +344,7 @@ impl Ingest {
     where
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
-        match self.readiness() {
-            Readiness::Ready => {}
-            Readiness::Starting => {
-                return Err(Rejection::unavailable("the gateway is starting: its stores are not ready yet"));
-            }
-            Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
-        }
+        self.check_ready()?;
         let body_memory = self.admit(caller, payload.len())?;
         let guard = match self.begin(caller, &options, &payload, deadline).await? {
             Some(Begun::Repetition(receipt)) => {

@@ -32,7 +32,7 @@ use super::http_answer::Json;
 use super::media_type::BodyFormat;
 use super::options;
 use crate::decode::{DecodeContext, DecodeError, Decoded, arrow, json, lines};
-use crate::ingest::{BadRecords, Caller, Payload, Protocol, Readiness, Receipt, RecordError, RequestOptions};
+use crate::ingest::{BadRecords, Caller, Payload, Protocol, Receipt, RecordError, RequestOptions};
 use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
 
@@ -73,13 +73,8 @@ async fn probe(State(shared): State<Shared>, name: TableName) -> Result<Response
     let name = table_name(name)?;
     let table = writable_table(&name)?;
     table_kind(&shared, table)?;
-    match shared.ingest.readiness() {
-        Readiness::Ready => Ok(Json(StatusCode::OK, serde_json::json!({"table": table})).into_response()),
-        Readiness::Starting => {
-            Err(Rejection::unavailable("the gateway is starting: its stores are not ready yet"))
-        }
-        Readiness::Stopping => Err(Rejection::unavailable("the gateway is shutting down")),
-    }
+    shared.ingest.check_ready()?;
+    Ok(Json(StatusCode::OK, serde_json::json!({"table": table})).into_response())
 }
 
 async fn write(
