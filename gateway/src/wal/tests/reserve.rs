@@ -196,7 +196,8 @@ async fn a_power_loss_at_any_byte_leaves_what_was_acknowledged() {
         }
         let log = open(&disk.crash(power as u64));
         let frames = numbers(&read_all(&mut log.reader(Position(1))));
-        assert_eq!(frames.get(..acknowledged as usize).unwrap(), (1..=acknowledged).collect::<Vec<_>>());
+        let first = usize::try_from(acknowledged).unwrap();
+        assert_eq!(frames.get(..first).unwrap(), (1..=acknowledged).collect::<Vec<_>>());
         append(&log, 1000).await;
     }
 }

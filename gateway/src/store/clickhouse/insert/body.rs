@@ -153,8 +153,8 @@ mod tests {
         for piece in pieces(&bytes, true) {
             let word = |at: usize| u32::from_le_bytes(*piece[at..].first_chunk().unwrap()) as usize;
             let hash = cityhash_rs::cityhash_102_128(&piece[16..]);
-            let halves = [(hash >> 64) as u64, (hash & u128::from(u64::MAX)) as u64];
-            assert_eq!(piece[..16], *halves.map(u64::to_le_bytes).as_flattened());
+            // The upper half stands first, each half with its lowest byte first.
+            assert_eq!(piece[..16], hash.rotate_left(64).to_le_bytes());
             assert_eq!((piece[16], word(17)), (0x82, piece.len() - 16));
             back.extend(lz4_flex::block::decompress(&piece[25..], word(21)).unwrap());
         }
