@@ -117,6 +117,8 @@ pub struct FeedStatus {
     pub waiting_frames: u64,
     /// Rows that were read from the log and are not settled.
     pub waiting_rows: usize,
+    /// Most bytes of its rows that are in memory (`wal.window_bytes`).
+    pub window_bytes: usize,
     /// How long the oldest of these have been on their way.
     pub lag: Duration,
 }
@@ -229,6 +231,7 @@ impl Delivery {
                 files: feed.log.status(),
                 waiting_frames: feed.waiting_frames(),
                 waiting_rows: feed.frames.rows(),
+                window_bytes: feed.window_bytes,
                 lag: feed.frames.lag(),
             }
         })

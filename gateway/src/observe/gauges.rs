@@ -125,7 +125,7 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
 fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
     type Value = fn(&FeedStatus) -> u64;
     type Time = fn(&FeedStatus) -> Duration;
-    let values: [(&str, &str, Value); 13] = [
+    let values: [(&str, &str, Value); 14] = [
         ("queue_rows", "Rows read from a log that are not settled", |feed| feed.waiting_rows as u64),
         ("log_frames_waiting", "Frames that are durable and not settled", |feed| feed.waiting_frames),
         ("log_bytes", "Bytes of a log on disk, the retained tail included", |feed| feed.files.used_bytes),
@@ -133,6 +133,9 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
             feed.files.needed_bytes
         }),
         ("log_limit_bytes", "Most bytes of a log (wal.*_max_bytes)", |feed| feed.files.max_bytes),
+        ("log_window_bytes", "Most bytes of rows of a log in memory (wal.window_bytes)", |feed| {
+            feed.window_bytes as u64
+        }),
         ("log_segments", "Files of a log", |feed| feed.files.segments as u64),
         ("log_synced_position", "The last durable frame", |feed| feed.files.synced.0),
         ("log_released_position", "Frames before this one are settled", |feed| feed.files.released.0),
