@@ -248,6 +248,7 @@ impl Delivery {
             files: LogStatus::unopened(max_bytes, Arc::clone(&self.unopened.lock())),
             waiting_frames: 0,
             waiting_rows: 0,
+            window_bytes: self.options.window_bytes,
             lag: Duration::ZERO,
         }
     }
