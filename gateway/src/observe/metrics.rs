@@ -30,7 +30,7 @@ use super::accounts::RowAccounts;
 use crate::decode::{Decoded, RejectedRecord};
 use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
-use crate::registry::{TableBatch, TableDef};
+use crate::registry::{TableBatch, TableDef, builtin};
 use crate::rejection::Rejection;
 
 /// Most tables that get a label of their own. Names come from callers, and each makes a few dozen series.
@@ -229,7 +229,7 @@ impl Metrics {
         let rows_accepted = Family::default();
         registry.register(
             "rows_accepted",
-            "Rows whose senders were told that they are kept",
+            "Rows whose senders were told that they are kept, and rows of dead_letters",
             Family::clone(&rows_accepted),
         );
         let dead_letters = Family::default();
@@ -393,6 +393,13 @@ impl Metrics {
     /// Counts the records of a repetition, which the answer to the first one tells.
     pub fn suppressed(&self, protocol: Protocol, first: &Receipt) {
         self.of(protocol).suppressed.inc_by(count(first.accepted + first.rejected));
+    }
+
+    /// Counts rows of `dead_letters` that are durable in its log. `protocol` is what [`Protocol::known_name`] says of those
+    /// that a store refused.
+    pub fn letters_accepted(&self, protocol: &'static str, letters: usize) {
+        let labels = RowLabels { protocol, table: builtin::DEAD_LETTERS.to_owned() };
+        self.rows_accepted.get_or_create(&labels).inc_by(count(letters));
     }
 
     /// Counts records that were refused while decoding and are kept.
