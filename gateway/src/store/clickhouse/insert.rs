@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::body::Body;
 use super::error::{from_answer, timed_out, unavailable, with_causes};
@@ -26,6 +26,8 @@ use crate::store::StoreError;
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 /// Most characters of an answer that is no exception in what is said of it.
 const QUOTED: usize = 200;
+/// What is encoded in a parameter of the address: all but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The header that names an exception's code.
 const EXCEPTION_CODE: &str = "x-clickhouse-exception-code";
 
@@ -138,7 +140,7 @@ fn header(setting: &str, value: &str) -> Result<Option<HeaderValue>, StoreError>
 }
 
 fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 // === impl Answer ===
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(
             request.uri().to_string(),
             "http://ch.example:8123/path?database=d&query=INSERT%20INTO%20%60t%60%20%28%60a%26b%60%29\
-             &decompress=1&log%5Fcomment=1%2B2"
+             &decompress=1&log_comment=1%2B2"
         );
         assert_eq!(request.headers()["x-clickhouse-key"], "s3cret");
         assert!(!format!("{inserter:?} {request:?}").contains("s3cret"));
