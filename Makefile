@@ -1,10 +1,10 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test bench durability faults package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test bench durability faults package deploy-check lint clean-data
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Set everything up, send real telemetry through every protocol, show what landed (KEEP=1 leaves it running)
 	@KEEP="$(KEEP)" deploy/demo/demo.sh
@@ -23,6 +23,12 @@ stores-status: ## Show which embedded stores run; fails when one does not
 
 test: ## Run every test against the embedded stores
 	@deploy/test.sh
+
+dashboards: ## Write grafana/dashboards from their source
+	@grafana/dashboards.py
+
+dashboards-test: ## Run every panel and variable of the dashboards on real telemetry (half a minute)
+	@grafana/test.sh
 
 bench: ## Measure every protocol with the load test (some minutes); the report is in data/bench
 	@loadtest/bench.sh

@@ -5,7 +5,6 @@ mod command;
 mod dead_letters;
 mod delivery;
 mod flight;
-mod grafana;
 mod grpc;
 mod harness;
 mod lifecycle;
