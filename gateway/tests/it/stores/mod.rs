@@ -8,3 +8,4 @@ mod roles;
 mod sample;
 mod timescale;
 mod timescale_faults;
+mod views;
