@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test bench durability faults package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults package deploy-check lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,11 +24,17 @@ stores-status: ## Show which embedded stores run; fails when one does not
 test: ## Run every test against the embedded stores
 	@deploy/test.sh
 
-dashboards: ## Write grafana/dashboards from their source
+dashboards: ## Write dashboards and alert rules from grafana/source
 	@grafana/dashboards.py
 
 dashboards-test: ## Run every panel and variable of the dashboards on real telemetry (half a minute)
 	@grafana/test.sh
+
+alerts-test: ## Cause what each alert rule waits for, measure when it fires (3 minutes; ALERTS_SCALE=1: 20)
+	@deploy/prometheus/test.sh
+
+vector-test: ## Run the tests of the Vector configurations (half a minute the first time)
+	@vector/test.sh
 
 bench: ## Measure every protocol with the load test (some minutes); the report is in data/bench
 	@loadtest/bench.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the dashboards of source/ to dashboards/*.json, or compares them: dashboards.py [--check].
+"""Writes what source/ says, dashboards and alert rules, or compares it with the files: dashboards.py [--check].
 
 Grafana is given the files; what is changed is the code. Needs nothing but Python.
 """
@@ -12,24 +12,28 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from source import clickhouse, dead_letters, gateway, hosts, logs, metrics, postgres, services, trace, vector  # noqa: E402
+from source import alerts, clickhouse, dead_letters, gateway, hosts, logs, metrics, postgres, services, trace, vector  # noqa: E402
 
 ALL = [
     module.DASHBOARD
     for module in (services, logs, trace, metrics, hosts, gateway, dead_letters, postgres, clickhouse, vector)
 ]
-FOLDER = Path(__file__).parent / "dashboards"
+HERE = Path(__file__).parent
+FOLDER = HERE / "dashboards"
+GRAFANA_RULES = HERE / "provisioning" / "alerting" / "tidewell.yaml"
+RULES = {HERE.parent / "deploy" / "prometheus" / "alerts.yaml": alerts.prometheus, GRAFANA_RULES: alerts.grafana}
 
 
 def files() -> dict[Path, str]:
     """What each file should say."""
-    return {FOLDER / f"{dashboard.name}.json": json.dumps(dashboard.json(), indent=1) + "\n" for dashboard in ALL}
+    wanted = {FOLDER / f"{dashboard.name}.json": json.dumps(dashboard.json(), indent=1) + "\n" for dashboard in ALL}
+    return wanted | {path: written() for path, written in RULES.items()}
 
 
 def differences() -> list[str]:
     """The names of files that are missing, left over, or say something else than their source."""
     wanted = files()
-    there = {path: path.read_text() for path in FOLDER.glob("*.json")}
+    there = {path: path.read_text() for path in [*FOLDER.glob("*.json"), *RULES] if path.exists()}
     return sorted(path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path))
 
 
@@ -39,13 +43,14 @@ def main() -> int:
         if changed:
             print(f"not as their source says: {', '.join(changed)}; run grafana/dashboards.py", file=sys.stderr)
         return 1 if changed else 0
-    FOLDER.mkdir(exist_ok=True)
     wanted = files()
     for path in set(FOLDER.glob("*.json")) - wanted.keys():
         path.unlink()
     for path, text in wanted.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    print(f"{len(wanted)} dashboards, {sum(len(row.panels) for one in ALL for row in one.rows)} panels")
+    panels = sum(len(row.panels) for one in ALL for row in one.rows)
+    print(f"{len(ALL)} dashboards, {panels} panels, {len(alerts.RULES)} alert rules")
     return 0
 
 

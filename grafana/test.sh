@@ -69,12 +69,12 @@ TIDEWELL_HTTP_LISTEN=$http TIDEWELL_GRPC_LISTEN=$grpc TIDEWELL_TIMESCALE_URL=$ti
     "$GATEWAY_BINARY" serve >"$folder/gateway.log" 2>&1 &
 pids+=($!)
 answers "http://$http/readyz" "$folder/gateway.log"
-"$packages/prometheus-node-exporter/usr/bin/prometheus-node-exporter" --web.listen-address="$node" \
+"$unpacked_packages/prometheus-node-exporter/usr/bin/prometheus-node-exporter" --web.listen-address="$node" \
     >"$folder/node-exporter.log" 2>&1 &
 pids+=($!)
 answers "http://$node/metrics" "$folder/node-exporter.log"
 DATA_SOURCE_NAME="$timescale?sslmode=disable" \
-    "$packages/prometheus-postgres-exporter/usr/bin/prometheus-postgres-exporter" --web.listen-address="$postgres" \
+    "$unpacked_packages/prometheus-postgres-exporter/usr/bin/prometheus-postgres-exporter" --web.listen-address="$postgres" \
     --extend.query-path=deploy/prometheus/postgres-queries.yaml --no-collector.bgwriter --disable-settings-metrics \
     >"$folder/postgres-exporter.log" 2>&1 &
 pids+=($!)

@@ -62,7 +62,7 @@ else
     pids+=($!)
     wait_for "the gateway" "http://$http/readyz" "$logs/gateway.log" "${pids[-1]}"
 fi
-"$packages/prometheus-node-exporter/usr/bin/prometheus-node-exporter" --web.listen-address="$exporter" \
+"$unpacked_packages/prometheus-node-exporter/usr/bin/prometheus-node-exporter" --web.listen-address="$exporter" \
     >"$logs/node-exporter.log" 2>&1 &
 pids+=($!)
 wait_for "the node exporter" "http://$exporter/metrics" "$logs/node-exporter.log" "${pids[-1]}"

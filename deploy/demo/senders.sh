@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # To be sourced, after deploy/environment.sh: installs what the demo sends with, into .tools.
 
-readonly tools=.tools/demo packages=.tools/packages
-mkdir -p "$tools" "$packages"
+readonly tools=.tools/demo unpacked_packages=.tools/packages
+mkdir -p "$tools" "$unpacked_packages"
 
 # The marker of an installation is the list it was made from: a changed list installs anew.
 current() { cmp --silent "$1" "$2"; }
@@ -35,7 +35,7 @@ download() { (cd "$1" && apt-get download "$2" && dpkg -x ./*.deb . && rm ./*.de
 
 # A program of a Debian package, unpacked and not installed: no service is left behind on the machine.
 unpack_package() {
-    local name=$1 unpacked=$packages/$1 log=$packages/$1.log
+    local name=$1 unpacked=$unpacked_packages/$1 log=$unpacked_packages/$1.log
     if [[ ! -x $unpacked/usr/bin/$name ]]; then
         echo "  $name"
         rm -rf "$unpacked" && mkdir -p "$unpacked"

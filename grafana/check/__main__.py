@@ -38,8 +38,12 @@ def main() -> int:
     loaded = [json.loads(path.read_text()) for path in sorted(source.FOLDER.glob("*.json"))]
     for dashboard in loaded:
         run.dashboard(dashboard)
+    # The comment on top is the only line that is no JSON.
+    for rule in json.loads(source.GRAFANA_RULES.read_text().partition("\n")[2])["groups"][0]["rules"]:
+        run.rule(rule)
     linted = lint.findings(loaded) + [f"{name} is not as its source says" for name in source.differences()]
     linted += _unlisted(loaded)
+    linted += lint.without_runbook(source.alerts.RULES, source.HERE.parent / source.alerts.RUNBOOKS)
 
     outcome = run.outcome
     for heading, lines in (("failed", outcome.failed), ("empty", outcome.empty), ("lint", linted)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 42
@@ -28,6 +29,19 @@ def findings(dashboards: list[dict[str, Any]]) -> list[str]:
     for name in ("uid", "title"):
         values = [dashboard[name] for dashboard in dashboards]
         found += [f"{name} {value} is there twice" for value in sorted(set(values)) if values.count(value) > 1]
+    return found
+
+
+def without_runbook(rules: list[Any], pages: Path) -> list[str]:
+    """Alert rules without a page that names them, with the minutes that they wait for."""
+    found = []
+    table = (pages / "README.md").read_text()
+    for rule in rules:
+        page = pages / f"{rule.page}.md"
+        if not page.exists() or f"`{rule.name}`" not in page.read_text():
+            found.append(f"alert rule {rule.name} is not on {page.name}")
+        if f"| `{rule.name}` | {rule.severity} | {rule.minutes:g} min | [{rule.page}]({rule.page}.md) |" not in table:
+            found.append(f"alert rule {rule.name} is not in the table of the runbooks as it is")
     return found
 
 

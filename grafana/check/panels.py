@@ -56,6 +56,22 @@ class Run:
             if any(answer and not _shows(answer) for answer in answers):
                 self.outcome.empty.append(place)
 
+    def rule(self, rule: dict[str, Any]) -> None:
+        """Runs the SQL of an alert rule: labels and one number in each row, as Grafana's alerting takes them."""
+        place = f"alert rule {rule['title']}"
+        query = rule["data"][0]
+        end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)
+        start = end - datetime.timedelta(seconds=query["relativeTimeRange"]["from"])
+        target = {"datasource": {"type": "grafana-postgresql-datasource"}}
+        answer = self._ask(place, target, query["model"]["rawSql"], {}, Window(start, end, 60))
+        if answer is None:
+            return
+        kinds = [kind for _, kind in answer.columns]
+        if answer.columns[-1] != ("value", "number") or set(kinds[:-1]) != {"text"}:
+            self.outcome.failed.append(f"{place}: not labels and a number, but {answer.columns}")
+        elif not any(row[-1] is not None for row in answer.rows):
+            self.outcome.empty.append(place)
+
     def _variable(
         self, place: str, variable: dict[str, Any], values: dict[str, list[str]], window: Window
     ) -> list[str]:

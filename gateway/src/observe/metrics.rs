@@ -196,9 +196,9 @@ impl Metrics {
             "The running version",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let requests = Family::default();
+        let requests: Family<RequestLabels, Counter> = Family::default();
         registry.register("requests", "Requests answered, by result", Family::clone(&requests));
-        let connections_refused = Family::default();
+        let connections_refused: Family<ListenerLabels, Counter> = Family::default();
         registry.register(
             "connections_refused",
             "Connections closed as they came, because there were too many",
@@ -232,8 +232,8 @@ impl Metrics {
             "Rows whose senders were told that they are kept, and rows of dead_letters",
             Family::clone(&rows_accepted),
         );
-        let dead_letters = Family::default();
-        registry.register("dead_letters", "Records kept in dead_letters", Family::clone(&dead_letters));
+        let dead_letters: Family<DeadLetterLabels, Counter> = Family::default();
+        registry.register("dead_letters", "Records kept in dead_letters", dead_letters.clone());
         let letters_removed: Family<RemovalLabels, Counter> = Family::default();
         registry.register(
             "dead_letters_removed",
@@ -267,15 +267,34 @@ impl Metrics {
         registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
 
         let rows = RowAccounts::new(&mut registry);
-        let delivery_events = Family::default();
+        let delivery_events: Family<EventLabels, Counter> = Family::default();
         registry.register(
             "delivery_events",
             "What a store did to cuts that it had: renewed (lost, sent again), regressed (came back older), gap (older than the log); rows that another gateway claimed (claimed_elsewhere)",
             Family::clone(&delivery_events),
         );
 
+        // What an alert waits for is there from the start: a counter that appears with its first event has not increased.
+        for listener in ["http", "grpc"] {
+            connections_refused.get_or_create(&ListenerLabels { listener }).inc_by(0);
+        }
+        for table in builtin::names() {
+            for refused_by in ["decoding", "store"] {
+                let labels = DeadLetterLabels { table: table.to_owned(), refused_by };
+                dead_letters.get_or_create(&labels).inc_by(0);
+            }
+        }
+        for log in LogName::ALL.map(LogName::name) {
+            for event in ["renewed", "regressed", "gap", "claimed_elsewhere"] {
+                delivery_events.get_or_create(&EventLabels { log, event }).inc_by(0);
+            }
+        }
+
         let protocols = Protocol::ALL.map(|protocol| {
             let name = protocol.name();
+            for result in ["overloaded", "unavailable", "internal"] {
+                requests.get_or_create(&RequestLabels { protocol: name, result }).inc_by(0);
+            }
             let labels = ProtocolLabels { protocol: name };
             let disposition =
                 |disposition| records.get_or_create_owned(&RecordLabels { protocol: name, disposition });

@@ -48,6 +48,11 @@ pub fn tables(tenant: &Tenant) -> Result<Vec<TableDef>, BuiltinError> {
         .collect()
 }
 
+/// The names of the built-in tables.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DEFINITIONS.iter().map(|&(name, _)| name)
+}
+
 /// Views over built-in tables, under names that queries elsewhere use.
 const VIEWS: [&str; 4] = ["logs", "observability_events", "otel_logs", "otel_traces"];
 

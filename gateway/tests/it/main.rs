@@ -8,6 +8,7 @@ mod flight;
 mod grpc;
 mod harness;
 mod lifecycle;
+mod metrics;
 mod operation;
 mod otlp;
 mod readme;
