@@ -66,7 +66,7 @@ if has_step static; then
     fi
     echo "replicated-tables.sh: $(grep --count '^ENGINE = Replicated' <<<"$statements") tables replicate"
     secrets=$(mktemp --directory)
-    mkdir "$secrets"/{gateway,timescale,clickhouse-users,grafana}
+    mkdir "$secrets"/{gateway,timescale,clickhouse-users,grafana,sender-keys,observer-keys}
     deploy/compose/secrets.sh "$secrets"
     first=$(sha256sum "$secrets"/*/*)
     deploy/compose/secrets.sh "$secrets"
@@ -75,6 +75,7 @@ if has_step static; then
         exit 1
     fi
     python3 -c 'import sys, xml.etree.ElementTree as tree; tree.parse(sys.argv[1])' "$secrets/clickhouse-users/users.xml"
+    TIDEWELL_AUTH_CALLERS_FILE="$secrets/gateway/callers.toml" "$gateway" config check >/dev/null
     echo "secrets.sh: $(find "$secrets" -type f | wc -l) files, the same when it runs again"
     rm -r "$secrets"
     if go_install compose "github.com/compose-spec/compose-go/v2/cmd@$compose_version"; then

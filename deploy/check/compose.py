@@ -67,9 +67,15 @@ def check_services(path: Path, compose: dict, gateway: str) -> None:
         check(False, f"{path.name}: volume {unused} is used by nobody")
 
 
+def made_secrets() -> set[str]:
+    """Files that secrets.sh makes."""
+    script = (DEPLOY / "compose/secrets.sh").read_text()
+    return set(re.findall(r"(?:keep|cp \S+|mv \S+\.new) ([\w-]+/[\w.-]+)", script))
+
+
 def check_secrets() -> None:
     """Each file that a service reads a secret from is one that is made."""
-    made = set(re.findall(r"(?:keep|cp \S+|mv \S+\.new) ([\w-]+/[\w.-]+)", (DEPLOY / "compose/secrets.sh").read_text()))
+    made = made_secrets()
     texts = [path.read_text() for path in DEPLOY.glob("compose*.yaml")]
     texts += [path.read_text() for path in (DEPLOY / "compose").rglob("*") if path.is_file()]
     for text in texts:
@@ -86,6 +92,9 @@ def check_targets() -> None:
         check(path in paths() | {"/replicas_status"}, f"{path} is asked for, and the gateway does not answer there")
     vector = yaml.safe_load((DEPLOY / "compose/vector.yaml").read_text())
     for name, sink in vector["sinks"].items():
+        backend, _, key = sink["auth"]["token"].removeprefix("SECRET[").removesuffix("]").partition(".")
+        kept = f"{vector['secret'][backend]['path'].removeprefix('/run/secrets/')}/{key}"
+        check(kept in made_secrets(), f"vector.yaml: {name} uses {kept}, which secrets.sh does not make")
         for uri in (sink["uri"], sink["healthcheck"]["uri"]):
             check(f"tidewell:{ports['http']}/" in uri, f"vector.yaml: {name} sends to {uri}")
     prometheus = yaml.safe_load((DEPLOY / "compose/prometheus.yml").read_text())

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 DEPLOY = Path(__file__).resolve().parent.parent
@@ -47,7 +48,10 @@ def check_settings(where: str, values: dict[str, str], gateway: str) -> None:
     """Asks the gateway itself whether it could run with these variables."""
     for name in values:
         check(name in settings(), f"{where}: {name} is no setting")
-    # The files of secrets are where the containers are.
-    values = {name: str(value) for name, value in values.items() if not name.endswith("_FILE")}
-    asked = subprocess.run([gateway, "config", "check"], env=values, capture_output=True, text=True, check=False)
+    with tempfile.NamedTemporaryFile("w") as secret:
+        # The files of secrets are where the containers are: another one stands in.
+        secret.write("a secret")
+        secret.flush()
+        values = {name: secret.name if name.endswith("_FILE") else str(value) for name, value in values.items()}
+        asked = subprocess.run([gateway, "config", "check"], env=values, capture_output=True, text=True, check=False)
     check(asked.returncode == 0, f"{where}: the gateway refuses its settings: {asked.stderr.strip()}")

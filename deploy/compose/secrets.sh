@@ -22,6 +22,31 @@ cp grafana/timescale_password timescale/grafana_password
 # The replica of the cluster's Postgres copies with a user of its own.
 keep timescale/replication_password
 
+# Callers of the gateway: each has a key of its own, and the gateway their hashes.
+keep sender-keys/vector
+keep sender-keys/applications
+keep observer-keys/prometheus
+cat >gateway/callers.toml.new <<CALLERS
+[[caller]]
+name = "vector"
+keys_sha256 = ["$(sha256 sender-keys/vector)"]
+scopes = ["write"]
+signals = ["logs", "metrics"]
+
+[[caller]]
+name = "applications"
+keys_sha256 = ["$(sha256 sender-keys/applications)"]
+scopes = ["write", "read", "register"]
+
+[[caller]]
+name = "prometheus"
+keys_sha256 = ["$(sha256 observer-keys/prometheus)"]
+scopes = ["observe"]
+CALLERS
+# Callers that somebody added, and keys that somebody rotated, stay.
+[ -s gateway/callers.toml ] || mv gateway/callers.toml.new gateway/callers.toml
+rm -f gateway/callers.toml.new
+
 # ClickHouse knows its users by the hashes of their passwords. `default`, which has none, is gone.
 cat >clickhouse-users/users.xml.new <<USERS
 <clickhouse>

@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod load;
 mod options;
 pub mod replay;
+mod rights;
 mod submission;
 
 use std::net::IpAddr;
@@ -44,6 +45,7 @@ pub use options::{
     ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
     RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
 };
+pub use rights::{Rights, Scope, TablePattern};
 use submission::Submission;
 
 /// Most errors that a receipt lists one by one.
@@ -124,6 +126,8 @@ pub struct Caller {
     pub name: String,
     /// The tenant that the caller's credential belongs to.
     pub tenant: Tenant,
+    /// What it may do.
+    pub rights: Arc<Rights>,
     /// The address that it calls from, where that is known; its share of the memory goes by that.
     pub peer: Option<IpAddr>,
     /// The protocol of this request.
@@ -131,14 +135,10 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller of the default tenant that did not name itself.
-    pub fn anonymous(protocol: Protocol) -> Self {
-        Self { name: "anonymous".to_owned(), tenant: Tenant::default(), peer: None, protocol }
-    }
-
-    /// The same caller, calling from `peer`.
-    pub fn at(self, peer: Option<IpAddr>) -> Self {
-        Self { peer, ..self }
+    /// The gateway itself, or a test.
+    pub fn own(name: &str, protocol: Protocol) -> Self {
+        let rights = Arc::new(Rights::all());
+        Self { name: name.to_owned(), tenant: Tenant::default(), rights, peer: None, protocol }
     }
 }
 
@@ -357,6 +357,7 @@ impl Ingest {
         // From here on the decoder alone holds the bytes: their memory is exchanged for that of the rows.
         drop(payload);
         let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
+        caller.rights.require_decoded(&decoded)?;
         let submission = Submission {
             tables: self.tables(),
             delivery: Arc::clone(&self.delivery),

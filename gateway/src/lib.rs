@@ -11,7 +11,7 @@
 //! 7. [`store`]: a cut is committed by TimescaleDB or ClickHouse, entirely or not at all;
 //! 8. [`rejection`]: why a request is refused, in every protocol's words.
 //!
-//! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens, [`fault_point`] is
+//! [`server`] puts the parts together, [`config`] has the settings, [`reload`] what is read again, [`observe`] tells what happens, [`fault_point`] is
 //! where fault tests end or break it.
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ pub mod observe;
 pub mod receive;
 pub mod registry;
 pub mod rejection;
+pub mod reload;
 pub mod server;
 pub mod store;
 pub mod wal;

@@ -20,10 +20,12 @@ use crate::deliver::OpenError;
 use crate::ingest::idempotency::{Idempotency, IdempotencySettings};
 use crate::ingest::{AckLevel, Ingest, IngestLimits, Readiness};
 use crate::observe::{Health, LetterWatch, Metrics};
+use crate::receive::auth::Authenticator;
 use crate::receive::listen::{self, ListenError, Listener, Serving};
 use crate::receive::{self, Addresses, Gateway, Shared};
 use crate::registry::builtin::BuiltinError;
 use crate::registry::{Registry, StoreKind};
+use crate::reload::{self, FromFiles, ReadError};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
@@ -49,6 +51,9 @@ pub enum StartError {
     /// The logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] OpenError),
+    /// Certificates, keys or callers cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A mistake in our own sources.
     #[error(transparent)]
     Builtin(#[from] BuiltinError),
@@ -70,6 +75,11 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let http = listen::bind("http.listen", config.http.listen).await?;
         let grpc = listen::bind("grpc.listen", config.grpc.listen).await?;
+
+        let authenticator = Authenticator::new(&config.auth)?;
+        let [http_tls, grpc_tls] = tls(&config)?;
+        let mut reloads = authenticator.reloads();
+        reloads.extend([&http_tls, &grpc_tls].into_iter().flatten().map(|tls| Arc::clone(tls) as _));
 
         let timescale = Arc::new(Timescale::new(&config.timescale)?);
         let clickhouse = Arc::new(ClickHouse::new(&config.clickhouse)?);
@@ -106,6 +116,7 @@ impl Server {
             health,
             letters,
             timescale,
+            authenticator,
             addresses,
         });
 
@@ -117,13 +128,14 @@ impl Server {
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_letters(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(reload::follow(reloads, stop_background.clone())),
         ];
         if opened {
             shared.ingest.take_requests();
         } else {
             background.push(tokio::spawn(logs::open_later(Arc::clone(&shared), stop_background.clone())));
         }
-        let [http_serving, grpc_serving] = serving(&shared.config);
+        let [http_serving, grpc_serving] = serving(&shared.config, http_tls, grpc_tls);
         let http = listen::serve(
             http,
             receive::http_routes(Arc::clone(&shared)),
@@ -187,11 +199,18 @@ impl Server {
     }
 }
 
+/// The encryption of the two listeners: HTTP, gRPC.
+fn tls(config: &Config) -> Result<[Option<Arc<FromFiles<rustls::ServerConfig>>>; 2], ReadError> {
+    let of = |protocols| Ok(receive::tls::server_config(&config.tls, protocols)?.map(Arc::new));
+    Ok([of(&[b"h2", b"http/1.1"])?, of(&[b"h2"])?])
+}
+
 /// How the two listeners serve: HTTP, gRPC.
-fn serving(config: &Config) -> [Serving; 2] {
+fn serving(config: &Config, http_tls: listen::Tls, grpc_tls: listen::Tls) -> [Serving; 2] {
     let http = Serving {
         name: "http",
         http1: true,
+        tls: http_tls,
         header_timeout: Duration::from_secs(config.http.header_timeout_seconds),
         max_connections: config.http.max_connections,
         caller_share_percent: config.ingest.caller_share_percent,
@@ -200,11 +219,12 @@ fn serving(config: &Config) -> [Serving; 2] {
     let grpc = Serving {
         name: "grpc",
         http1: false,
+        tls: grpc_tls,
         max_connections: config.grpc.max_connections,
         max_concurrent_streams: config.grpc.max_concurrent_streams,
-        ..http
+        ..http.clone()
     };
-    [http.clone(), grpc]
+    [http, grpc]
 }
 
 fn ingest_limits(config: &Config) -> IngestLimits {

@@ -15,3 +15,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
+
+{{/* How probes and Prometheus reach the HTTP port. */}}
+{{- define "tidewell.scheme" -}}
+{{- if .Values.tls.secret }}HTTPS{{ else }}HTTP{{ end -}}
+{{- end }}

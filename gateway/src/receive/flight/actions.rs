@@ -7,7 +7,7 @@
 
 use arrow_flight::{Action, ActionType, Result as ActionResult};
 
-use crate::ingest::Caller;
+use crate::ingest::{Caller, Scope};
 use crate::receive::{Shared, schema};
 use crate::rejection::Rejection;
 
@@ -59,6 +59,8 @@ async fn register(shared: &Shared, caller: &Caller, body: &[u8]) -> Result<Vec<u
         )));
     }
     let spec = schema::read_definition(body)?;
+    caller.rights.require(Scope::Register)?;
+    caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
     let (done, table) = shared.registry.register(&caller.tenant, spec, &caller.name).await?;
     serde_json::to_vec(&schema::describe(&table, Some(done)))
         .map_err(|error| Rejection::Internal(format!("a definition could not be written: {error}")))
