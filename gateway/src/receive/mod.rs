@@ -24,6 +24,7 @@ pub mod operation;
 mod options;
 pub mod otlp;
 pub mod port_owner;
+pub mod prometheus;
 pub mod rest;
 pub mod schema;
 
@@ -121,6 +122,7 @@ pub fn http_routes(shared: Shared) -> Router {
     Router::new()
         .merge(rest::routes())
         .merge(otlp::http::routes())
+        .merge(prometheus::routes())
         .merge(schema::routes())
         .merge(letters::routes())
         .merge(operation::routes())

@@ -12,6 +12,7 @@ mod lifecycle;
 mod operation;
 mod otlp;
 mod readme;
+mod remote_write;
 mod rest;
 mod senders;
 mod stores;
