@@ -10,13 +10,16 @@ mod acks;
 pub mod body;
 mod calls;
 pub mod connections;
+pub mod elasticsearch;
 pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
+pub mod influxdb;
 mod intake;
 pub mod letters;
 pub mod listen;
+pub mod loki;
 pub mod media_type;
 mod messages;
 mod opened;
@@ -125,6 +128,9 @@ pub fn http_routes(shared: Shared) -> Router {
         .merge(rest::routes())
         .merge(otlp::http::routes())
         .merge(prometheus::routes())
+        .merge(loki::routes())
+        .merge(influxdb::routes())
+        .merge(elasticsearch::routes())
         .merge(schema::routes())
         .merge(letters::routes())
         .merge(operation::routes())

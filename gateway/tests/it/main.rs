@@ -4,11 +4,14 @@
 mod command;
 mod dead_letters;
 mod delivery;
+mod elasticsearch;
 mod flight;
 mod grafana;
 mod grpc;
 mod harness;
+mod influxdb;
 mod lifecycle;
+mod loki;
 mod operation;
 mod otlp;
 mod readme;
