@@ -74,11 +74,21 @@ pub enum Protocol {
     Flight,
     /// A dead letter that is sent again.
     Replay,
+    /// Prometheus remote write.
+    RemoteWrite,
+    /// Vector's native protocol.
+    Vector,
+    /// Loki's push requests.
+    Loki,
+    /// InfluxDB's line protocol.
+    InfluxDb,
+    /// Elasticsearch's bulk requests.
+    Elasticsearch,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Rest,
         Self::Grpc,
         Self::OtlpGrpc,
@@ -86,6 +96,11 @@ impl Protocol {
         Self::OtlpHttpJson,
         Self::Flight,
         Self::Replay,
+        Self::RemoteWrite,
+        Self::Vector,
+        Self::Loki,
+        Self::InfluxDb,
+        Self::Elasticsearch,
     ];
 
     /// The protocol's name in metrics and tables.
@@ -98,6 +113,11 @@ impl Protocol {
             Self::OtlpHttpJson => "otlp_http_json",
             Self::Flight => "flight",
             Self::Replay => "replay",
+            Self::RemoteWrite => "remote_write",
+            Self::Vector => "vector",
+            Self::Loki => "loki",
+            Self::InfluxDb => "influxdb",
+            Self::Elasticsearch => "elasticsearch",
         }
     }
 
@@ -115,6 +135,11 @@ impl Protocol {
             Self::Grpc => ProtocolFamily::Grpc,
             Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
             Self::Flight => ProtocolFamily::Flight,
+            Self::RemoteWrite => ProtocolFamily::RemoteWrite,
+            Self::Vector => ProtocolFamily::Vector,
+            Self::Loki => ProtocolFamily::Loki,
+            Self::InfluxDb => ProtocolFamily::Influxdb,
+            Self::Elasticsearch => ProtocolFamily::Elasticsearch,
         }
     }
 }

@@ -7,6 +7,11 @@
 //! | `application/vnd.tidewell.row+json` | a row that Arrow brought or that a store refused |
 //! | `application/x-protobuf` or `application/json` with `messageType` of an OTLP request | that request, with one record |
 //! | `application/x-protobuf` with `messageType` of a record of `tidewell.v1` | that record |
+//! | `application/x-protobuf` with `messageType` of a remote write request | that request, with one record |
+//! | `application/json` or `application/x-protobuf` with `messageType` of Loki's push request | that request, with one entry |
+//! | `application/x-ndjson` with `messageType` of Elasticsearch's bulk request | that request, with one item |
+//! | `text/plain` with `messageType` of InfluxDB's lines and their precision | a point |
+//! | `application/x-protobuf` with `messageType` of a request of Vector's | that request, with one event |
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,9 +20,13 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::arrow::ROW_JSON;
+use super::influxdb::{self, Precision};
 use super::json::Framing;
 use super::otlp::envelope::{self, put};
-use super::{DecodeContext, DecodeError, Decoded, arrow, json, lines, otlp, tidewell_v1};
+use super::prometheus::{self, Version};
+use super::{
+    DecodeContext, DecodeError, Decoded, arrow, elasticsearch, json, lines, loki, otlp, tidewell_v1, vector,
+};
 
 /// The messages of `tidewell.v1` that are kept alone: name, field of the `WriteRequest`, field of their list.
 const RECORDS: [(&str, u32, u32); 4] = [
@@ -51,6 +60,16 @@ pub fn record(
     table: &str,
     context: &DecodeContext<'_>,
 ) -> Result<Decoded, DecodeError> {
+    match content_type {
+        vector::KEPT => return vector::push_events(body, context),
+        elasticsearch::KEPT => return elasticsearch::bulk(body, "", context),
+        loki::KEPT_JSON => return loki::push_json(body, context),
+        loki::KEPT_PROTOBUF => return loki::push_protobuf(body, context),
+        _ => {}
+    }
+    if let Some(precision) = Precision::of_kept(content_type) {
+        return influxdb::write(body, "", precision, context);
+    }
     let (essence, message) = parts(content_type);
     match (essence.as_str(), message.map(Signal::of_message)) {
         ("application/json", Some(Some(signal))) => signal.json(body, context),
@@ -65,7 +84,10 @@ pub fn record(
         ("text/plain", _) => lines::records(body, table, context),
         ("application/vnd.apache.arrow.stream", _) => arrow::ipc_stream(body, table, context),
         (ROW_JSON, _) => arrow::row(body, table, context),
-        ("application/x-protobuf", Some(None)) => tidewell_record(body, message, table, context),
+        ("application/x-protobuf", Some(None)) => match message.and_then(Version::of_message) {
+            Some(version) => prometheus::write_request(body, version, context).map(|(decoded, _)| decoded),
+            None => tidewell_record(body, message, table, context),
+        },
         _ => Err(DecodeError::Malformed(format!(
             "content-type {content_type:?} is none that a letter's record can have: send application/json"
         ))),

@@ -12,12 +12,16 @@ pub mod auth;
 pub mod body;
 mod calls;
 pub mod connections;
+pub mod elasticsearch;
 pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
+pub mod influxdb;
+mod intake;
 pub mod letters;
 pub mod listen;
+pub mod loki;
 pub mod media_type;
 mod messages;
 mod opened;
@@ -25,9 +29,12 @@ pub mod operation;
 mod options;
 pub mod otlp;
 pub mod port_owner;
+pub mod prometheus;
 pub mod rest;
 pub mod schema;
 pub mod tls;
+mod unary;
+pub mod vector;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -147,6 +154,10 @@ pub fn http_routes(shared: Shared) -> Router {
     let doors = [
         (rest::routes(), rest::DOOR),
         (otlp::http::routes(), otlp::http::DOOR),
+        (prometheus::routes(), prometheus::DOOR),
+        (loki::routes(), loki::DOOR),
+        (influxdb::routes(), influxdb::DOOR),
+        (elasticsearch::routes(), elasticsearch::DOOR),
         (schema::routes(), own(Some(Scope::Read), Some(Scope::Register))),
         (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),
@@ -164,6 +175,7 @@ const GRPC_SERVICES: &[&str] = &[
     otlp::grpc::SERVICES[0],
     otlp::grpc::SERVICES[1],
     otlp::grpc::SERVICES[2],
+    vector::SERVICE,
 ];
 
 /// All services of the gRPC port, with server reflection of those that are described.
@@ -171,6 +183,7 @@ pub fn grpc_routes(shared: Shared) -> Router {
     let mut routes = tonic::service::Routes::builder();
     otlp::grpc::add_services(&mut routes, &shared);
     routes
+        .add_service(vector::service(&shared))
         .add_service(health::service(Shared::clone(&shared), GRPC_SERVICES))
         .add_service(grpc::service(Shared::clone(&shared)))
         .add_service(flight::service(Shared::clone(&shared)));
