@@ -24,5 +24,7 @@ pub use label_limits::{DROPPED_KEY, FOLDED_KEY, LabelChanges, LabelLimits, OnExc
 pub use saved::SavedTables;
 pub use service::{RegisterError, Registered, Registry};
 pub use snapshot::{Snapshot, SnapshotCell};
-pub use table::{AcceptedWindow, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec};
+pub use table::{
+    AcceptedWindow, MOVE_COLUMN, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec,
+};
 pub use tenant::Tenant;

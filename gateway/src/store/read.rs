@@ -1,6 +1,6 @@
 //! Bounded queries of one table: time range, exact values and a limit in, record batches out.
 //!
-//! Rows come newest first where the table has a time column, in the columns of [`TableDef::arrow`], batch by batch: what
+//! Rows come newest first where the table has a time column and nothing else is asked for, in the columns of [`TableDef::arrow`], batch by batch: what
 //! a reader has not taken yet is not read from the store. A reader that takes nothing for a minute is given up, since
 //! a query that is open holds a connection and, in Postgres, a snapshot.
 
@@ -56,8 +56,33 @@ pub struct ReadQuery {
     pub to: Option<i64>,
     /// Only rows with these values.
     pub filters: Vec<Filter>,
+    /// Which rows come first.
+    pub order: Order,
     /// At most as many rows.
     pub limit: usize,
+}
+
+/// Which rows come first, of a table with a time column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The last ones.
+    #[default]
+    NewestFirst,
+    /// The first ones.
+    OldestFirst,
+    /// Whichever the store has first.
+    Any,
+}
+
+impl Order {
+    /// As `ORDER BY` writes it; nothing for no order.
+    pub(super) fn direction(self) -> Option<&'static str> {
+        match self {
+            Self::NewestFirst => Some("DESC"),
+            Self::OldestFirst => Some("ASC"),
+            Self::Any => None,
+        }
+    }
 }
 
 /// A column that must have one value.
@@ -127,7 +152,7 @@ impl ReadQuery {
         }
         let filters = filters.iter().map(|(name, value)| Filter::new(&table, name, value));
         let filters = filters.collect::<Result<_, _>>()?;
-        Ok(Self { table, from, to, filters, limit })
+        Ok(Self { table, from, to, filters, order: Order::default(), limit })
     }
 }
 

@@ -15,3 +15,4 @@ mod readme;
 mod rest;
 mod senders;
 mod stores;
+mod tiering;

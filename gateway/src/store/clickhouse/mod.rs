@@ -6,6 +6,7 @@
 
 mod arrow_stream;
 mod client;
+pub mod cold;
 mod ddl;
 mod error;
 mod prepare;

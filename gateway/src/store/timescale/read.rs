@@ -98,9 +98,13 @@ fn select(query: &ReadQuery) -> (String, Vec<String>) {
         sql.push_str(" WHERE ");
         sql.push_str(&conditions.join(" AND "));
     }
-    if let Some(time) = time {
-        let nanos = nanos_column(time).map(|nanos| format!(", {nanos} DESC NULLS LAST")).unwrap_or_default();
-        sql.push_str(&format!(" ORDER BY {} DESC{nanos}", time.name.quoted()));
+    if let (Some(time), Some(direction)) = (time, query.order.direction()) {
+        // No nanoseconds are stored as NULL, and are the least.
+        let nulls = if direction == "ASC" { "FIRST" } else { "LAST" };
+        let nanos = nanos_column(time)
+            .map(|nanos| format!(", {nanos} {direction} NULLS {nulls}"))
+            .unwrap_or_default();
+        sql.push_str(&format!(" ORDER BY {} {direction}{nanos}", time.name.quoted()));
     }
     sql.push_str(&format!(" LIMIT {}", query.limit));
     (sql, values)
