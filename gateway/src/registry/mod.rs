@@ -15,6 +15,7 @@ mod service;
 pub mod snapshot;
 pub mod table;
 pub mod tenant;
+mod tiering;
 
 pub use attributes::ValueType;
 pub use batch::{BatchError, TableBatch};
@@ -26,3 +27,4 @@ pub use service::{RegisterError, Registered, Registry};
 pub use snapshot::{Snapshot, SnapshotCell};
 pub use table::{AcceptedWindow, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec};
 pub use tenant::Tenant;
+pub use tiering::TieringPolicy;
