@@ -15,6 +15,7 @@ mod service;
 pub mod snapshot;
 pub mod table;
 pub mod tenant;
+mod tiering;
 
 pub use attributes::ValueType;
 pub use batch::{BatchError, TableBatch};
@@ -28,3 +29,4 @@ pub use table::{
     AcceptedWindow, MOVE_COLUMN, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec,
 };
 pub use tenant::Tenant;
+pub use tiering::TieringPolicy;

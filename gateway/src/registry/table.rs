@@ -14,6 +14,7 @@ use super::column::{ColumnDef, ColumnType};
 use super::identifier::Identifier;
 use super::label_limits::LabelLimits;
 use super::tenant::Tenant;
+use super::tiering::TieringPolicy;
 
 /// Most columns of one table: Postgres ends at 1,600, and a record that wide belongs in labels.
 pub const MAX_COLUMNS: usize = 500;
@@ -97,6 +98,9 @@ pub struct TableSpec {
     /// How far in the future a record's time may be, in seconds; one day by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_future_seconds: Option<u64>,
+    /// When rows move to ClickHouse and how long they are kept; for ever in Timescale by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiering: Option<TieringPolicy>,
 }
 
 /// Which record times a table accepts, relative to the time of arrival.
@@ -133,7 +137,7 @@ pub struct TableError {
 }
 
 impl TableError {
-    fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(super) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: field.into(), reason: reason.into() }
     }
 }
@@ -166,6 +170,9 @@ impl TableDef {
         }
         if spec.partition_seconds == Some(0) {
             return Err(TableError::new("partition_seconds", "must be at least 1"));
+        }
+        if let Some(policy) = &spec.tiering {
+            policy.check(&spec, time_column.is_some())?;
         }
         if let Some(at) = time_column {
             spec.columns[at].nullable = false;
