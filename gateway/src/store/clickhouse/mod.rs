@@ -9,6 +9,7 @@ mod client;
 pub mod cold;
 mod ddl;
 mod error;
+mod link;
 mod prepare;
 mod probe;
 mod protocol;
@@ -24,6 +25,8 @@ use clickhouse::Client;
 use parking_lot::Mutex;
 
 use self::error::from_clickhouse;
+pub(crate) use self::error::{schema_error, unavailable};
+pub(crate) use self::link::{ClickHouseObject, PostgresAccess};
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
@@ -57,7 +60,7 @@ impl ClickHouse {
     pub fn new(config: &ClickHouseConfig) -> Result<Self, StoreError> {
         let outside = client::client(config)?;
         let database = Identifier::new(config.database.as_str())
-            .map_err(|error| error::unavailable(format!("clickhouse.database: {error}")))?;
+            .map_err(|error| unavailable(format!("clickhouse.database: {error}")))?;
         Ok(Self {
             client: ClientHandle(outside.clone().with_database(database.as_str())),
             outside: ClientHandle(outside),

@@ -52,6 +52,7 @@ pub(super) fn cold(table: &TableDef) -> Result<Arc<TableDef>, TableError> {
         columns,
         labels: None,
         partition_seconds: None,
+        tiering: None,
         ..table.spec.clone()
     };
     TableDef::from_own_spec(table.tenant.clone(), spec, table.version).map(Arc::new)

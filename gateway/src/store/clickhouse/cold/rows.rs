@@ -1,9 +1,14 @@
 //! Rows between a Timescale table and its cold table: batches of one in, batches of the other out, and back.
+//!
+//! Attributes are put in the order that `jsonb` keeps them in, shorter keys first, with the last of several entries of one
+//! key: who reads both tiers finds the same map before and after a move.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, TimestampNanosecondArray};
-use arrow::datatypes::{Int32Type, TimestampNanosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, TimestampNanosecondArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
@@ -33,11 +38,11 @@ pub(super) fn to_cold(
             | ColumnType::LowCardinalityText
             | ColumnType::Bytes
             | ColumnType::Uuid
-            | ColumnType::Attributes
             | ColumnType::Json
             | ColumnType::DoubleArray
             | ColumnType::BigIntArray
             | ColumnType::TextArray => arrays.push(Arc::clone(array)),
+            ColumnType::Attributes => arrays.push(Arc::new(in_jsonb_order(array.as_map())?)),
         }
     }
     let move_ = i64::try_from(move_)
@@ -65,6 +70,41 @@ pub(super) fn from_cold(rows: &RecordBatch, table: &TableDef) -> Result<RecordBa
         });
     }
     RecordBatch::try_new(Arc::clone(table.arrow()), arrays)
+}
+
+/// The maps with their entries as `jsonb` orders them: by the length of the key, then by its bytes.
+fn in_jsonb_order(maps: &MapArray) -> Result<MapArray, ArrowError> {
+    let keys = maps.keys().as_string::<i32>();
+    let mut taken: Vec<i32> = Vec::with_capacity(keys.len());
+    let mut ends = Vec::with_capacity(maps.len() + 1);
+    ends.push(0);
+    for bounds in maps.value_offsets().windows(2) {
+        let begin = taken.len();
+        taken.extend(bounds[0]..bounds[1]);
+        let row = &mut taken[begin..];
+        let key = |at: i32| keys.value(usize::try_from(at).unwrap_or_default()).as_bytes();
+        let is_before = |a: i32, b: i32| (key(a).len(), key(a)) < (key(b).len(), key(b));
+        if !row.windows(2).all(|pair| is_before(pair[0], pair[1])) {
+            row.sort_by_key(|&at| (key(at).len(), key(at), at));
+            let mut kept = begin;
+            for at in begin..taken.len() {
+                // The last of its key stays.
+                if taken.get(at + 1).is_none_or(|&next| key(next) != key(taken[at])) {
+                    taken[kept] = taken[at];
+                    kept += 1;
+                }
+            }
+            taken.truncate(kept);
+        }
+        ends.push(i32::try_from(taken.len()).unwrap_or(i32::MAX));
+    }
+    let entries = take(maps.entries(), &Int32Array::from(taken), None)?;
+    let (field, ordered) = match maps.data_type() {
+        DataType::Map(field, ordered) => (Arc::clone(field), *ordered),
+        other => return Err(ArrowError::SchemaError(format!("attributes are {other}"))),
+    };
+    let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
+    MapArray::try_new(field, ends, entries.as_struct().clone(), None, ordered)
 }
 
 fn times(array: &ArrayRef) -> &TimestampNanosecondArray {
@@ -115,6 +155,31 @@ mod tests {
             rows.end_row().unwrap();
         }
         rows.finish().unwrap().unwrap()
+    }
+
+    #[test]
+    fn attributes_are_ordered_as_jsonb_orders_them() {
+        let table = Arc::new(crate::store::sample::every_type(StoreKind::Timescale));
+        let mut rows = TableBuilder::for_reading(Arc::clone(&table));
+        let labels = rows.column("labels").unwrap();
+        for keys in [&["bb", "a", "c"][..], &[], &["z"], &["k", "aa", "k", "b"]] {
+            rows.set_time(0, 0).unwrap();
+            rows.set_text(rows.column("name").unwrap(), "n").unwrap();
+            for (at, key) in keys.iter().enumerate() {
+                let values = rows.attributes(labels).unwrap();
+                values.push(key, &at.to_string(), crate::registry::ValueType::Int);
+            }
+            rows.end_row().unwrap();
+        }
+        let batch = rows.finish().unwrap().unwrap();
+        let cold = to_cold(&batch.slice(1, 3), &definition::cold(&table).unwrap(), 1).unwrap();
+        let maps = cold.rows().column_by_name("labels").unwrap().as_map();
+        let texts = maps.values().as_struct().column(0).as_string::<i32>();
+        let entries: Vec<String> = (0..maps.keys().len())
+            .map(|at| format!("{}={}", maps.keys().as_string::<i32>().value(at), texts.value(at)))
+            .collect();
+        assert_eq!(entries, ["z=0", "b=3", "k=2", "aa=1"]);
+        assert_eq!(maps.value_offsets(), [0, 0, 1, 4]);
     }
 
     proptest! {
