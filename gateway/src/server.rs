@@ -26,6 +26,7 @@ use crate::registry::{Registry, StoreKind};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
+use crate::tier::read::Reader;
 use crate::wal::LogOptions;
 use crate::wal::entry::{Compression, KeyScope, RequestHeader};
 
@@ -79,7 +80,8 @@ impl Server {
         let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
         let health = Arc::new(Health::new(stores.clone()));
         let idempotency = Idempotency::new(idempotency_settings(&config));
-        let delivery = open_delivery(&config, &timescale, clickhouse, &metrics, &idempotency).await?;
+        let delivery =
+            open_delivery(&config, &timescale, Arc::clone(&clickhouse), &metrics, &idempotency).await?;
         let rows = TableRegistry::new(timescale.ddl_pool().clone());
         let registry = Arc::new(Registry::new(rows, stores, Some(&config.wal.directory))?);
         let limits = ingest_limits(&config);
@@ -99,6 +101,7 @@ impl Server {
             metrics,
             health,
             letters,
+            reader: Reader::new(Arc::clone(&timescale), clickhouse),
             timescale,
             addresses,
         });

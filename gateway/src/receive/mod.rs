@@ -24,7 +24,9 @@ mod options;
 pub mod otlp;
 pub mod port_owner;
 pub mod rest;
+pub mod rows;
 pub mod schema;
+pub mod traces;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use crate::observe::{Health, LetterWatch, Metrics};
 use crate::registry::Registry;
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
+use crate::tier::read::Reader;
 
 /// What every receiver shares: the parts of one gateway. Cheap to clone.
 pub type Shared = Arc<Gateway>;
@@ -64,6 +67,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// Watches the dead letters.
     pub letters: Arc<LetterWatch>,
+    /// Reads rows, wherever they are.
+    pub reader: Reader,
     /// The store in Postgres, whose connections are counted.
     pub timescale: Arc<Timescale>,
     /// Where the gateway listens.
@@ -122,6 +127,8 @@ pub fn http_routes(shared: Shared) -> Router {
         .merge(otlp::http::routes())
         .merge(schema::routes())
         .merge(letters::routes())
+        .merge(rows::routes())
+        .merge(traces::routes())
         .merge(operation::routes())
         .fallback(http_answer::not_found)
         .with_state(shared)

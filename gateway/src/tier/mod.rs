@@ -2,8 +2,13 @@
 //!
 //! - [`generation`]: which rows are read from where, at one moment;
 //! - [`combined`]: the statements that make both tiers one table;
-//! - [`publish`]: swaps the readers of that table from one generation to the next.
+//! - [`publish`]: swaps the readers of that table from one generation to the next;
+//! - [`read`]: answers queries of a table from both tiers;
+//! - [`trace_view`]: a trace with its log records, in SQL.
 
 pub mod combined;
 pub mod generation;
+mod merge;
 pub mod publish;
+pub mod read;
+pub mod trace_view;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 
-use super::combined;
 use super::generation::Generation;
+use super::{combined, trace_view};
 use crate::config::{Config, TimescaleLinkConfig};
 use crate::registry::TableDef;
 use crate::store::StoreError;
@@ -65,7 +65,11 @@ impl Publisher {
         self.clickhouse.execute(&combined::hot_table(table, generation.number, collection)).await?;
         self.clickhouse.execute(&combined::cold_view(table, generation)).await?;
         let comment = serde_json::to_string(generation).map_err(|error| schema_error(error.to_string()))?;
-        self.clickhouse.execute(&combined::combined_table(table, generation.number, &comment)).await
+        self.clickhouse.execute(&combined::combined_table(table, generation.number, &comment)).await?;
+        match trace_view::statement(table) {
+            Some(statement) => self.clickhouse.execute(&statement).await,
+            None => Ok(()),
+        }
     }
 
     /// Drops what generations up to `up_to` left behind in both stores, but for the one in force. Call it when no query

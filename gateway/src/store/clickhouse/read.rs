@@ -46,6 +46,8 @@ pub(super) fn read_where(
     let (sql, values) = select(query, further);
     let mut select: Query = client
         .query(&sql)
+        // What is in memory at a time is some blocks, here and there.
+        .with_setting("max_block_size", "8192")
         .with_setting("output_format_arrow_string_as_string", "1")
         .with_setting("output_format_arrow_low_cardinality_as_dictionary", "0");
     for value in values {
@@ -116,6 +118,11 @@ fn select(query: &ReadQuery, further: &[String]) -> (String, Vec<FilterValue>) {
     for filter in &query.filters {
         let column = &table.columns()[filter.column];
         let name = format!("`{}`.`{}`", table.name(), column.name);
+        if let Some(key) = &filter.key {
+            conditions.push(format!("{name}[?] = ?"));
+            values.extend([FilterValue::Text(key.clone()), filter.value.clone()]);
+            continue;
+        }
         conditions.push(match (&filter.value, column.kind) {
             (FilterValue::Null, _) => format!("{name} IS NULL"),
             (_, ColumnType::Uuid) => format!("{name} = toUUID(?)"),

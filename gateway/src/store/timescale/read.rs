@@ -83,6 +83,9 @@ fn select(query: &ReadQuery) -> (String, Vec<String>) {
         let column = &table.columns()[filter.column];
         let name = column.name.quoted();
         conditions.push(match &filter.value {
+            FilterValue::Text(text) if let Some(key) = &filter.key => {
+                format!("{name} ->> {} = {}", bind(key.clone()), bind(text.clone()))
+            }
             FilterValue::Null => format!("{name} IS NULL"),
             FilterValue::Text(text) if column.kind == ColumnType::Uuid => {
                 format!("{name} = {}::uuid", bind(text.clone()))

@@ -2,6 +2,7 @@
 
 mod cold;
 mod combined;
+mod reading;
 mod spans;
 
 use std::sync::Arc;

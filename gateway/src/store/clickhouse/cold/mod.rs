@@ -25,6 +25,7 @@ use futures::stream::StreamExt as _;
 
 pub use self::definition::table_name;
 pub use self::partitions::ColdPartition;
+pub(crate) use self::trace_ids::ColdTrace;
 use super::error::{data_error, schema_error};
 use super::prepare::{self, Layout};
 use super::{ClickHouse, read, write};

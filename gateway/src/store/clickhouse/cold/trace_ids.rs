@@ -10,12 +10,15 @@
 //! were abandoned stay until they are too old.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
+use clickhouse::Row;
+use serde::Deserialize;
 
 use crate::registry::{ColumnType, Identifier, TableBatch, TableDef, TableKind};
 use crate::store::clickhouse::error::data_error;
@@ -79,6 +82,44 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
     // Not the cut's own token: an attempt to insert that one would be looked for under it.
     let token = format!("ids-{}", write::token(cut));
     write::send_arrow(store, &store.client.0, statement, body, &token, server).await
+}
+
+/// When the cold spans of a trace are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ColdTrace {
+    /// There is no table of ids to tell.
+    Unknown,
+    /// There are none.
+    Nowhere,
+    /// All of them are in this range, in nanoseconds since 1970.
+    Within(Range<i64>),
+}
+
+#[derive(Row, Deserialize)]
+struct Found {
+    rows: u64,
+    start: i64,
+    end: i64,
+}
+
+impl ClickHouse {
+    /// When the cold spans of a trace are.
+    pub(crate) async fn cold_trace(&self, table: &TableDef, trace_id: &str) -> Result<ColdTrace, StoreError> {
+        if columns(table).is_none() || trace_id.is_empty() {
+            return Ok(ColdTrace::Unknown);
+        }
+        let sql = format!(
+            "SELECT count() AS rows, toUnixTimestamp64Micro(min(start)) AS start, toUnixTimestamp64Micro(max(end)) AS end \
+             FROM `{}` WHERE trace_id = ?",
+            table_name(table)
+        );
+        let found: Found = self.in_time(self.client.0.query(&sql).bind(trace_id).fetch_one()).await?;
+        Ok(match found {
+            Found { rows: 0, .. } => ColdTrace::Nowhere,
+            // The last span has up to 999 nanoseconds that are not in the table.
+            Found { start, end, .. } => ColdTrace::Within(start * 1_000..(end + 1) * 1_000),
+        })
+    }
 }
 
 fn to_stream(batch: &TableBatch, columns: Columns) -> Result<Vec<u8>, ArrowError> {
