@@ -253,8 +253,8 @@ impl TableDef {
 fn check_reserved(spec: &TableSpec) -> Result<(), TableError> {
     for (index, column) in spec.columns.iter().enumerate() {
         let companion = companion(column);
-        let names = std::iter::once(column.name.as_str()).chain(companion.as_deref());
-        for name in names.filter(|name| PROVENANCE_COLUMNS.contains(name) || *name == MOVE_COLUMN) {
+        let mut names = std::iter::once(column.name.as_str()).chain(companion.as_deref());
+        if let Some(name) = names.find(|name| PROVENANCE_COLUMNS.contains(name) || *name == MOVE_COLUMN) {
             return Err(TableError::new(
                 format!("columns[{index}].name"),
                 format!("the name {name:?} is reserved for where a row came from: choose another name"),

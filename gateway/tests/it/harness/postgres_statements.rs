@@ -38,7 +38,7 @@ impl PostgresStatements {
                     };
                     let back = async {
                         // Who is gone needs no answer.
-                        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+                        tokio::io::copy(&mut from_server, &mut to_client).await.ok();
                     };
                     tokio::select! { () = there => {}, () = back => {} }
                 });
@@ -57,8 +57,8 @@ impl PostgresStatements {
 fn note(bytes: &[u8], copies: &Mutex<Vec<String>>) {
     let text = String::from_utf8_lossy(bytes);
     for statement in text.split('\0') {
-        if let Some(at) = statement.find("COPY (SELECT") {
-            copies.lock().push(statement[at..].to_owned());
+        if let Some((_, selected)) = statement.split_once("COPY (SELECT") {
+            copies.lock().push(selected.to_owned());
         }
     }
 }
