@@ -1,10 +1,10 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test bench durability faults lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults package deploy-check lint clean-data
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Set everything up, send real telemetry through every protocol, show what landed (KEEP=1 leaves it running)
 	@KEEP="$(KEEP)" deploy/demo/demo.sh
@@ -24,6 +24,18 @@ stores-status: ## Show which embedded stores run; fails when one does not
 test: ## Run every test against the embedded stores
 	@deploy/test.sh
 
+dashboards: ## Write dashboards and alert rules from grafana/source
+	@grafana/dashboards.py
+
+dashboards-test: ## Run every panel and variable of the dashboards on real telemetry (half a minute)
+	@grafana/test.sh
+
+alerts-test: ## Cause what each alert rule waits for, measure when it fires (3 minutes; ALERTS_SCALE=1: 20)
+	@deploy/prometheus/test.sh
+
+vector-test: ## Run the tests of the Vector configurations (half a minute the first time)
+	@vector/test.sh
+
 bench: ## Measure every protocol with the load test (some minutes); the report is in data/bench
 	@loadtest/bench.sh
 
@@ -32,6 +44,12 @@ durability: ## Measure what durability and exactly-once cost, as ratios within o
 
 faults: ## Kill and disturb gateways and stores, audit what was acknowledged (20 minutes; FAULTS=ci: 5)
 	@loadtest/faults.sh
+
+package: ## Make the Debian package of the gateway, in target/debian
+	@deploy/debian/build.sh
+
+deploy-check: ## Check what is in deploy/ and run the Debian package under systemd (3 minutes and builds)
+	@deploy/check.sh
 
 lint: ## Check formatting and lints
 	@cargo fmt --all --check

@@ -10,3 +10,8 @@ trap stop_stores EXIT
 start_stores
 TIDEWELL_TEST_TIMESCALE_URL=$TIDEWELL_TIMESCALE_URL TIDEWELL_TEST_CLICKHOUSE_URL=$TIDEWELL_CLICKHOUSE_URL \
     cargo test --locked --workspace "$@"
+# What is no part of the workspace, unless only some tests are asked for: the dashboards, with the gateway that is built now.
+if (($# == 0)); then
+    vector/test.sh
+    GATEWAY_BINARY=${CARGO_TARGET_DIR:-target}/debug/tidewell grafana/test.sh
+fi

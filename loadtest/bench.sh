@@ -49,6 +49,6 @@ until curl --silent --fail --output /dev/null "http://$http/readyz"; do
     sleep 0.2
 done
 
+echo "the whole report will be in $folder/report.json"
 "$programs/tidewell-loadtest" suite --http "$http" --grpc "$grpc" --gateway-pid "$gateway" \
     --json "$folder/report.json" "$@"
-echo "the whole report: $folder/report.json"

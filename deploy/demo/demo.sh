@@ -4,13 +4,15 @@
 set -euo pipefail
 # shellcheck source=deploy/environment.sh
 source "$(dirname "$0")/../environment.sh"
+# shellcheck source=deploy/demo/senders.sh
+source deploy/demo/senders.sh
 
 readonly http=127.0.0.1:4318 grpc=127.0.0.1:4317 exporter=127.0.0.1:19100
 export TIDEWELL_HTTP_LISTEN=$http TIDEWELL_GRPC_LISTEN=$grpc
 # Settings for a gateway of the user's own do not concern this one.
 unset TIDEWELL_CONFIG TIDEWELL_ENV_FILE TIDEWELL_TIMESCALE_PASSWORD TIDEWELL_TIMESCALE_PASSWORD_FILE \
     TIDEWELL_CLICKHOUSE_USER TIDEWELL_CLICKHOUSE_PASSWORD TIDEWELL_CLICKHOUSE_PASSWORD_FILE
-readonly tools=.tools/demo logs=data/demo
+readonly logs=data/demo
 pids=()
 
 say() { printf '\n==> %s [%s s]\n' "$*" "$SECONDS"; }
@@ -39,50 +41,6 @@ wait_for() {
     done
 }
 
-# The marker of an installation is the list it was made from: a changed list installs anew.
-current() { cmp --silent "$1" "$2"; }
-
-install_python() {
-    local marker=$tools/python/requirements.txt
-    if ! current deploy/demo/requirements.txt "$marker"; then
-        echo "  Python packages: OpenTelemetry SDK, pyarrow, grpcio (60 MB, half a minute)"
-        python3 -m venv --clear "$tools/python"
-        "$tools/python/bin/pip" install --quiet --disable-pip-version-check -r deploy/demo/requirements.txt
-        cp deploy/demo/requirements.txt "$marker"
-    fi
-    mkdir -p "$tools/generated"
-    "$tools/python/bin/python" -m grpc_tools.protoc -I proto --python_out="$tools/generated" \
-        --grpc_python_out="$tools/generated" proto/tidewell/v1/ingest.proto
-}
-
-install_node() {
-    mkdir -p "$tools/node"
-    cp deploy/demo/over_otlp_json.mjs "$tools/node/"
-    if ! current deploy/demo/package-lock.json "$tools/node/installed-lock.json"; then
-        echo "  Node.js packages: OpenTelemetry SDK (20 MB)"
-        cp deploy/demo/package.json deploy/demo/package-lock.json "$tools/node/"
-        npm ci --prefix "$tools/node" --silent --no-audit --no-fund
-        cp deploy/demo/package-lock.json "$tools/node/installed-lock.json"
-    fi
-}
-
-download() { (cd "$1" && apt-get download prometheus-node-exporter && dpkg -x ./*.deb . && rm ./*.deb); }
-
-# Unpacked, not installed: the demo leaves no service behind on the machine.
-install_node_exporter() {
-    local folder=$tools/node-exporter log=$logs/node-exporter-install.log
-    if [[ ! -x $folder/usr/bin/prometheus-node-exporter ]]; then
-        echo "  prometheus-node-exporter (4 MB)"
-        rm -rf "$folder" && mkdir -p "$folder"
-        # The lists of packages may be missing, or name a version that is gone.
-        if ! download "$folder" >"$log" 2>&1 && ! { apt-get update && download "$folder"; } >"$log" 2>&1; then
-            echo "prometheus-node-exporter cannot be had; the end of $log:" >&2
-            tail -n 5 "$log" >&2
-            exit 1
-        fi
-    fi
-}
-
 say "checking what this machine has"
 deploy/prerequisites.sh
 say "building (the first time takes some minutes)"
@@ -90,11 +48,11 @@ build tidewell-embedded tidewell-gateway
 say "starting the stores"
 start_stores
 say "installing the senders"
-mkdir -p "$tools" "$logs"
+mkdir -p "$logs"
 rm -f "$logs/result.json"
 install_python
 install_node
-install_node_exporter
+unpack_package prometheus-node-exporter
 
 say "starting the gateway"
 if curl --silent --fail --output /dev/null "http://$http/readyz"; then
@@ -104,7 +62,7 @@ else
     pids+=($!)
     wait_for "the gateway" "http://$http/readyz" "$logs/gateway.log" "${pids[-1]}"
 fi
-"$tools/node-exporter/usr/bin/prometheus-node-exporter" --web.listen-address="$exporter" \
+"$unpacked_packages/prometheus-node-exporter/usr/bin/prometheus-node-exporter" --web.listen-address="$exporter" \
     >"$logs/node-exporter.log" 2>&1 &
 pids+=($!)
 wait_for "the node exporter" "http://$exporter/metrics" "$logs/node-exporter.log" "${pids[-1]}"

@@ -59,7 +59,11 @@ class LogLine:
 def scrape(address: str) -> list[Sample]:
     """The machine's metrics at this moment."""
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+        return parse(answer.read().decode())
+
+
+def parse(text: str) -> list[Sample]:
+    """The samples of an exporter's text, with the time of this moment."""
     now = time.time_ns()
     kinds: dict[str, str] = {}
     samples = []

@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod load;
 mod options;
 pub mod replay;
+mod rights;
 mod submission;
 
 use std::net::IpAddr;
@@ -44,6 +45,7 @@ pub use options::{
     ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
     RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
 };
+pub use rights::{Rights, Scope, TablePattern};
 use submission::Submission;
 
 /// Most errors that a receipt lists one by one.
@@ -124,6 +126,8 @@ pub struct Caller {
     pub name: String,
     /// The tenant that the caller's credential belongs to.
     pub tenant: Tenant,
+    /// What it may do.
+    pub rights: Arc<Rights>,
     /// The address that it calls from, where that is known; its share of the memory goes by that.
     pub peer: Option<IpAddr>,
     /// The protocol of this request.
@@ -131,14 +135,10 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller of the default tenant that did not name itself.
-    pub fn anonymous(protocol: Protocol) -> Self {
-        Self { name: "anonymous".to_owned(), tenant: Tenant::default(), peer: None, protocol }
-    }
-
-    /// The same caller, calling from `peer`.
-    pub fn at(self, peer: Option<IpAddr>) -> Self {
-        Self { peer, ..self }
+    /// The gateway itself, or a test.
+    pub fn own(name: &str, protocol: Protocol) -> Self {
+        let rights = Arc::new(Rights::all());
+        Self { name: name.to_owned(), tenant: Tenant::default(), rights, peer: None, protocol }
     }
 }
 
@@ -259,6 +259,28 @@ impl Ingest {
         self.readiness.send_replace(readiness);
     }
 
+    /// Begins to take requests, unless the gateway is ending already.
+    pub fn take_requests(&self) {
+        self.readiness.send_if_modified(|readiness| {
+            let begins = *readiness == Readiness::Starting;
+            if begins {
+                *readiness = Readiness::Ready;
+            }
+            begins
+        });
+    }
+
+    /// An error with the reason while no requests are taken.
+    pub fn check_ready(&self) -> Result<(), Rejection> {
+        match self.readiness() {
+            Readiness::Ready => Ok(()),
+            Readiness::Starting => Err(Rejection::unavailable(
+                "the gateway is starting: its logs are not open yet, /readyz says why",
+            )),
+            Readiness::Stopping => Err(Rejection::unavailable("the gateway is shutting down")),
+        }
+    }
+
     /// Waits until requests are taken.
     pub async fn ready(&self) {
         // The sender lives as long as `self`, so the wait ends only with the state itself.
@@ -322,13 +344,7 @@ impl Ingest {
     where
         F: FnOnce(&DecodeContext<'_>) -> Result<Decoded, DecodeError> + Send + 'static,
     {
-        match self.readiness() {
-            Readiness::Ready => {}
-            Readiness::Starting => {
-                return Err(Rejection::unavailable("the gateway is starting: its stores are not ready yet"));
-            }
-            Readiness::Stopping => return Err(Rejection::unavailable("the gateway is shutting down")),
-        }
+        self.check_ready()?;
         let body_memory = self.admit(caller, payload.len())?;
         let guard = match self.begin(caller, &options, &payload, deadline).await? {
             Some(Begun::Repetition(receipt)) => {
@@ -341,6 +357,7 @@ impl Ingest {
         // From here on the decoder alone holds the bytes: their memory is exchanged for that of the rows.
         drop(payload);
         let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
+        caller.rights.require_decoded(&decoded)?;
         let submission = Submission {
             tables: self.tables(),
             delivery: Arc::clone(&self.delivery),

@@ -13,7 +13,7 @@
 //!
 //! [`tier`] moves what has cooled from one store to the other and shows both as one.
 //!
-//! [`server`] puts the parts together, [`config`] has the settings, [`observe`] tells what happens, [`fault_point`] is
+//! [`server`] puts the parts together, [`config`] has the settings, [`reload`] what is read again, [`observe`] tells what happens, [`fault_point`] is
 //! where fault tests end or break it.
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ pub mod observe;
 pub mod receive;
 pub mod registry;
 pub mod rejection;
+pub mod reload;
 pub mod server;
 pub mod store;
 pub mod tier;

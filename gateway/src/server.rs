@@ -1,9 +1,11 @@
 //! The composition root: settings in, a running gateway out. Builds the parts and owns the order in which they start
 //! and stop.
 //!
-//! Start: listeners first, so that a taken port is told at once; then the logs, with which requests are taken; then the
-//! tables of each store by itself, tried again until it is there, with which its log is delivered. Stop: readiness,
+//! Start: listeners first, so that a taken port is told at once; then the logs, with which requests are taken, tried
+//! again as long as their disk is away, read-only or full; then the tables of each store by itself, tried again until it is there, with which its log is delivered. Stop: readiness,
 //! listeners, requests under way, what a store still takes, the logs; bounded by `shutdown.timeout_seconds`.
+
+mod logs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,23 +14,22 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{AckSetting, Config, WalCompression};
+use crate::config::{AckSetting, Config};
 use crate::decode::DecodeLimits;
-use crate::deliver::{CutLimits, Delivery, DeliveryOptions, LaneOptions, OpenError, RestoredRequest};
-use crate::ingest::answer::Answer;
-use crate::ingest::idempotency::{Idempotency, IdempotencySettings, Identity};
-use crate::ingest::{AckLevel, IdempotencyKey, Ingest, IngestLimits, Readiness};
+use crate::deliver::OpenError;
+use crate::ingest::idempotency::{Idempotency, IdempotencySettings};
+use crate::ingest::{AckLevel, Ingest, IngestLimits, Readiness};
 use crate::observe::{Health, LetterWatch, Metrics};
+use crate::receive::auth::Authenticator;
 use crate::receive::listen::{self, ListenError, Listener, Serving};
 use crate::receive::{self, Addresses, Gateway, Shared};
 use crate::registry::builtin::BuiltinError;
 use crate::registry::{Registry, StoreKind};
+use crate::reload::{self, FromFiles, ReadError};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
 use crate::tier::read::Reader;
-use crate::wal::LogOptions;
-use crate::wal::entry::{Compression, KeyScope, RequestHeader};
 
 /// How long to wait before the tables are prepared again after a failure.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] OpenError),
+    /// Certificates, keys or callers cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A mistake in our own sources.
     #[error(transparent)]
     Builtin(#[from] BuiltinError),
@@ -73,6 +77,11 @@ impl Server {
         let http = listen::bind("http.listen", config.http.listen).await?;
         let grpc = listen::bind("grpc.listen", config.grpc.listen).await?;
 
+        let authenticator = Authenticator::new(&config.auth)?;
+        let [http_tls, grpc_tls] = tls(&config)?;
+        let mut reloads = authenticator.reloads();
+        reloads.extend([&http_tls, &grpc_tls].into_iter().flatten().map(|tls| Arc::clone(tls) as _));
+
         let timescale = Arc::new(Timescale::new(&config.timescale)?);
         let clickhouse = Arc::new(ClickHouse::new(&config.clickhouse)?);
         let metrics = Arc::new(Metrics::new());
@@ -80,8 +89,14 @@ impl Server {
         let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
         let health = Arc::new(Health::new(stores.clone()));
         let idempotency = Idempotency::new(idempotency_settings(&config));
-        let delivery =
-            open_delivery(&config, &timescale, Arc::clone(&clickhouse), &metrics, &idempotency).await?;
+        let delivery = logs::delivery(&config, &timescale, Arc::clone(&clickhouse), &metrics);
+        let opened = match logs::open(&delivery, &idempotency).await {
+            Err(StartError::Logs(error)) if error.may_pass() => {
+                tracing::error!(%error, "the logs cannot be opened: writes are refused until they can");
+                false
+            }
+            opened => opened.map(|()| true)?,
+        };
         let rows = TableRegistry::new(timescale.ddl_pool().clone());
         let registry = Arc::new(Registry::new(rows, stores, Some(&config.wal.directory))?);
         let limits = ingest_limits(&config);
@@ -103,20 +118,26 @@ impl Server {
             letters,
             reader: Reader::new(Arc::clone(&timescale), clickhouse),
             timescale,
+            authenticator,
             addresses,
         });
-        shared.ingest.set_readiness(Readiness::Ready);
 
         let stop_listening = CancellationToken::new();
         let stop_background = CancellationToken::new();
-        let background = vec![
+        let mut background = vec![
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::Timescale, stop_background.clone())),
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::ClickHouse, stop_background.clone())),
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_letters(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(reload::follow(reloads, stop_background.clone())),
         ];
-        let [http_serving, grpc_serving] = serving(&shared.config);
+        if opened {
+            shared.ingest.take_requests();
+        } else {
+            background.push(tokio::spawn(logs::open_later(Arc::clone(&shared), stop_background.clone())));
+        }
+        let [http_serving, grpc_serving] = serving(&shared.config, http_tls, grpc_tls);
         let http = listen::serve(
             http,
             receive::http_routes(Arc::clone(&shared)),
@@ -180,73 +201,18 @@ impl Server {
     }
 }
 
-/// Opens the logs, on a thread that may wait for the disk.
-async fn open_delivery(
-    config: &Config,
-    timescale: &Arc<Timescale>,
-    clickhouse: Arc<ClickHouse>,
-    metrics: &Arc<Metrics>,
-    idempotency: &Idempotency,
-) -> Result<Arc<Delivery>, StartError> {
-    let wal = &config.wal;
-    let options = DeliveryOptions {
-        directory: wal.directory.clone(),
-        timescale: lanes(Arc::clone(timescale) as _, &config.timescale.batch, wal.timescale_max_bytes),
-        claims: Arc::clone(timescale),
-        clickhouse: lanes(clickhouse, &config.clickhouse.batch, wal.clickhouse_max_bytes),
-        max_dead_letter_bytes: wal.dead_letters_max_bytes,
-        log: LogOptions {
-            segment_bytes: wal.segment_bytes,
-            max_bytes: wal.timescale_max_bytes,
-            retain_age: Duration::from_secs(wal.retain_seconds),
-            retain_bytes: wal.retain_bytes,
-            recent_bytes: wal.window_bytes / 2,
-        },
-        compression: match wal.compression {
-            WalCompression::None => Compression::None,
-            WalCompression::Lz4 => Compression::Lz4,
-        },
-        window_bytes: wal.window_bytes,
-    };
-    let (metrics, idempotency) = (Arc::clone(metrics), idempotency.clone());
-    let open = move || Delivery::open(options, &metrics, |request| restore(&idempotency, request));
-    let opened = tokio::task::spawn_blocking(open).await;
-    Ok(opened.map_err(std::io::Error::other)??)
-}
-
-/// Makes a request known again by the key that its log kept.
-fn restore(idempotency: &Idempotency, request: RestoredRequest) {
-    let RequestHeader { tenant, caller, key: Some(key), .. } = request.header else { return };
-    let name = match key.scope {
-        KeyScope::Body => None,
-        KeyScope::Given => IdempotencyKey::new(key.key.as_bytes()).ok(),
-    };
-    if key.scope == KeyScope::Given && name.is_none() {
-        return;
-    }
-    match Answer::from_json(&key.answer) {
-        Ok(answer) => {
-            let identity = Identity::new(&tenant, &caller, name, key.payload);
-            // A repetition among what is restored was known by the first one.
-            let _restored = idempotency.restore(&identity, answer, request.appended_at);
-        }
-        Err(error) => {
-            tracing::warn!(position = %request.position, %error, "a request of the log is not recognised again")
-        }
-    }
-}
-
-fn lanes(store: Arc<dyn Store>, batch: &crate::config::BatchConfig, max_log_bytes: u64) -> LaneOptions {
-    let max_age = Duration::from_millis(batch.max_age_ms);
-    let limits = CutLimits { max_rows: batch.max_rows, max_bytes: batch.max_bytes, max_age };
-    LaneOptions { store, limits, writers: batch.writers, max_log_bytes }
+/// The encryption of the two listeners: HTTP, gRPC.
+fn tls(config: &Config) -> Result<[Option<Arc<FromFiles<rustls::ServerConfig>>>; 2], ReadError> {
+    let of = |protocols| Ok(receive::tls::server_config(&config.tls, protocols)?.map(Arc::new));
+    Ok([of(&[b"h2", b"http/1.1"])?, of(&[b"h2"])?])
 }
 
 /// How the two listeners serve: HTTP, gRPC.
-fn serving(config: &Config) -> [Serving; 2] {
+fn serving(config: &Config, http_tls: listen::Tls, grpc_tls: listen::Tls) -> [Serving; 2] {
     let http = Serving {
         name: "http",
         http1: true,
+        tls: http_tls,
         header_timeout: Duration::from_secs(config.http.header_timeout_seconds),
         max_connections: config.http.max_connections,
         caller_share_percent: config.ingest.caller_share_percent,
@@ -255,11 +221,12 @@ fn serving(config: &Config) -> [Serving; 2] {
     let grpc = Serving {
         name: "grpc",
         http1: false,
+        tls: grpc_tls,
         max_connections: config.grpc.max_connections,
         max_concurrent_streams: config.grpc.max_concurrent_streams,
-        ..http
+        ..http.clone()
     };
-    [http.clone(), grpc]
+    [http, grpc]
 }
 
 fn ingest_limits(config: &Config) -> IngestLimits {

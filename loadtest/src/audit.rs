@@ -23,6 +23,7 @@ use crate::tally::Fate;
 use crate::workload::Signal;
 
 pub use clickhouse::ClickHouse;
+pub(crate) use postgres::connect;
 
 /// Where the stores are.
 #[derive(Debug, Clone)]

@@ -13,9 +13,11 @@ use http::Uri;
 use crate::audit::{ClickHouse, Stores};
 use crate::faults::command::FaultArgs;
 use crate::idle;
+use crate::limits::Limits;
 use crate::measure::{Bench, Plan};
 use crate::pacing::Load;
 use crate::processes::{self, Process};
+use crate::ratios::Rounds;
 use crate::report::Report;
 use crate::scratch;
 use crate::send::Target;
@@ -40,6 +42,8 @@ enum Command {
     Run(RunArgs),
     /// Measures every protocol, and the rates that must be held.
     Suite(SuiteArgs),
+    /// Measures what the stores themselves take of rows that are there, and what decoding alone costs.
+    Limits(LimitsArgs),
     /// Measures the gateway's memory while nothing is sent to it.
     Idle(IdleArgs),
     /// Creates or drops the databases of a run of bench.sh.
@@ -76,9 +80,20 @@ struct RunArgs {
 struct SuiteArgs {
     #[command(flatten)]
     suite: Suite,
+    #[command(flatten)]
+    rounds: Rounds,
     /// Seconds to watch the gateway at rest before anything is sent; 0 leaves it out.
     #[arg(long, default_value_t = 5)]
     idle_seconds: u64,
+    #[command(flatten)]
+    bench: BenchArgs,
+}
+
+#[derive(Debug, Args)]
+struct LimitsArgs {
+    /// Seconds for each number of connections.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
     #[command(flatten)]
     bench: BenchArgs,
 }
@@ -213,7 +228,21 @@ impl Cli {
                         Err(error) => report.add_unmeasured(plan.workload, &error),
                     }
                 }
+                if args.rounds.rounds > 0 {
+                    let connections = args.suite.protocol_connections;
+                    let said = args.rounds.measure(&bench, connections, |line| drop(say(line))).await?;
+                    report.add_ratios(said);
+                    let code = finish(&report, args.bench.json)?;
+                    writeln!(std::io::stdout().lock(), "{}", report.summary())?;
+                    return Ok(code);
+                }
                 finish(&report, args.bench.json)
+            }
+            Command::Limits(args) => {
+                let bench = args.bench.bench()?;
+                let limits = Limits::measure(&bench, Duration::from_secs(args.seconds)).await?;
+                writeln!(std::io::stdout().lock(), "{}", serde_json::to_string_pretty(&limits)?)?;
+                Ok(ExitCode::SUCCESS)
             }
             Command::Idle(args) => {
                 let gateway = find(GATEWAY, args.gateway_pid, Some(args.http.port()), false)

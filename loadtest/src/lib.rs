@@ -8,7 +8,9 @@
 //!    sends it ([`send`]); [`tally`] keeps latencies, failures and the fate of every request.
 //! 4. [`processes`] measures what gateway, stores and generator itself used meanwhile.
 //! 5. [`audit`] counts in the stores and holds the result against the fates.
-//! 6. [`measure`] does all this for one workload, [`suite`] lists the workloads behind the project's figures,
+//! 6. [`backlog`] waits until the gateway has delivered everything, [`limits`] measures what the machine would allow
+//!    without it, [`sync_probe`] what the disk takes, and [`ratios`] puts them together.
+//! 7. [`measure`] does all this for one workload, [`suite`] lists the workloads behind the project's figures,
 //!    [`idle`] measures the gateway at rest; [`floors`] and [`report`] say what came of it. [`scratch`] makes the
 //!    databases for it.
 //!
@@ -17,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod backlog;
 pub mod cli;
 pub mod drive;
 pub mod encode;
@@ -24,13 +27,16 @@ pub mod faults;
 pub mod floors;
 pub mod identity;
 pub mod idle;
+pub mod limits;
 pub mod measure;
 pub mod pacing;
 pub mod processes;
+pub mod ratios;
 pub mod report;
 pub mod scratch;
 pub mod send;
 pub mod suite;
+pub mod sync_probe;
 pub mod tally;
 pub mod telemetry;
 pub mod template;

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidewell_loadtest::cli::Cli;
 
+// The gateway's, so that decoding alone is measured under the same conditions.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().run().await {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::audit::{self, Question, Stores, Verdict};
+use crate::backlog;
 use crate::drive;
 use crate::identity::RunId;
 use crate::pacing::{Load, Schedule};
@@ -33,6 +34,9 @@ pub struct Bench {
     /// The processes whose cost is measured.
     pub processes: Vec<Process>,
 }
+
+/// How long to wait for the gateway to deliver everything when nobody audits.
+const UNAUDITED_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +83,9 @@ pub struct Measurement {
     pub levels: BTreeMap<String, u64>,
     /// Acknowledgement latency.
     pub latency: Latency,
-    /// What each process used during that time.
+    /// From the first request until the gateway had delivered everything, in seconds; none when it does not say.
+    pub stored_s: Option<f64>,
+    /// What each process used from the first request until everything was delivered, or answered.
     pub usage: BTreeMap<&'static str, Usage>,
     /// The share of the machine's CPU time that went to anything else, from 0 to 1.
     pub others_cpu_share: f64,
@@ -91,6 +97,11 @@ impl Measurement {
     /// Requests that failed or were never sent.
     pub fn errors(&self) -> u64 {
         self.failures.values().sum::<u64>() + self.unsent
+    }
+
+    /// Records per second from the first request until all of them were stored.
+    pub fn stored_per_s(&self) -> Option<f64> {
+        self.stored_s.map(|seconds| self.accepted as f64 / seconds)
     }
 
     /// CPU seconds that a process used per million acknowledged records.
@@ -111,7 +122,11 @@ impl Bench {
 
         let from = unix_seconds();
         let watch = Watch::start(self.processes.clone())?;
+        let begin = Instant::now();
         let driven = drive::run(opened, Arc::clone(&pool), schedule).await?;
+        let patience = self.stores.as_ref().map_or(UNAUDITED_PATIENCE, |stores| stores.patience);
+        let drained = backlog::drained(self.target.http, patience).await?;
+        let stored_s = drained.then(|| begin.elapsed().as_secs_f64());
         let cost = watch.stop()?;
         let until = unix_seconds();
 
@@ -146,6 +161,7 @@ impl Bench {
             rejected: tally.rejected,
             requests: tally.acknowledged_requests,
             latency: tally.latency(),
+            stored_s,
             failures: tally.failures,
             unsent: driven.unsent,
             levels: tally.levels,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::floors::{self, Floor};
 use crate::idle::Idle;
 use crate::measure::Measurement;
+use crate::ratios::Ratios;
 use crate::telemetry::Shape;
 use crate::workload::Workload;
 
@@ -35,6 +36,8 @@ pub struct Report {
     pub shape: Shape,
     /// The gateway at rest, when it was measured.
     pub idle: Option<Idle>,
+    /// How close it comes to what the machine allows, when that was measured.
+    pub ratios: Option<Ratios>,
     /// In the order of measuring.
     pub measurements: Vec<Measured>,
     /// What could not be measured or audited.
@@ -67,11 +70,11 @@ const DISTURBING_SHARE: f64 = 0.15;
 /// Two lines above the columns of [`Report::write_line`].
 const HEADING: [&str; 2] = [
     concat!(
-        "                              target   records |           acknowledgement, ms           ",
+        "                              target     acked  stored |           acknowledgement, ms           ",
         "|  failed | CPU s per million records   | others |       peak MB        |"
     ),
     concat!(
-        "workload                          /s        /s |     p50     p90     p99   p99.9     max ",
+        "workload                          /s        /s      /s |     p50     p90     p99   p99.9     max ",
         "|    req. | gatew. postg. clickh. gener. |  CPU % | gatew. postg. clickh. | audit"
     ),
 ];
@@ -98,13 +101,28 @@ impl Machine {
 impl Report {
     /// A report of this machine without measurements yet.
     pub fn new(shape: Shape) -> Self {
-        Self { machine: Machine::here(), shape, idle: None, measurements: Vec::new(), unmeasured: Vec::new() }
+        Self {
+            machine: Machine::here(),
+            shape,
+            idle: None,
+            ratios: None,
+            measurements: Vec::new(),
+            unmeasured: Vec::new(),
+        }
     }
 
     /// Takes a measurement.
     pub fn add(&mut self, measurement: Measurement) {
         let floor = floors::judge(&measurement);
         self.measurements.push(Measured { measurement, floor });
+    }
+
+    /// Takes the ratios, and the measurements that they are of.
+    pub fn add_ratios(&mut self, mut ratios: Ratios) {
+        for measurement in std::mem::take(&mut ratios.measurements) {
+            self.measurements.push(Measured { measurement, floor: None });
+        }
+        self.ratios = Some(ratios);
     }
 
     /// Takes note of a workload that could not be measured.
@@ -148,6 +166,7 @@ impl Report {
         }
         self.write_failures(out)?;
         self.write_floors(out)?;
+        self.write_ratios(out)?;
         for Unmeasured { workload, error } in &self.unmeasured {
             writeln!(out, "{workload}: NOT MEASURED: {error}")?;
         }
@@ -156,7 +175,12 @@ impl Report {
 
     fn write_line(&self, out: &mut String, measurement: &Measurement) -> std::fmt::Result {
         let rate = measurement.target_rate.map_or_else(|| "closed".to_owned(), |rate| rate.to_string());
-        write!(out, "{:<26} {rate:>9} {:>9.0} |", measurement.workload, measurement.records_per_s)?;
+        let stored = measurement.stored_per_s().map_or_else(|| "-".to_owned(), |per_s| format!("{per_s:.0}"));
+        write!(
+            out,
+            "{:<26} {rate:>9} {:>9.0} {stored:>7} |",
+            measurement.workload, measurement.records_per_s
+        )?;
         let latency = measurement.latency;
         for millis in [latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms, latency.max_ms] {
             write!(out, " {millis:>7.1}")?;
@@ -211,6 +235,53 @@ impl Report {
             )?;
         }
         Ok(())
+    }
+
+    fn write_ratios(&self, out: &mut String) -> std::fmt::Result {
+        let Some(ratios) = &self.ratios else { return Ok(()) };
+        for limits in &ratios.limits {
+            let of = [
+                ("ArrowStream logs", limits.logs),
+                ("COPY metrics", limits.metrics),
+                ("COPY spans", limits.traces),
+            ];
+            let of = of.into_iter().filter_map(|(name, limit)| limit.map(|limit| (name, limit)));
+            let of = of
+                .map(|(name, limit)| format!("{name} {:.0}/s over {}", limit.rows_per_s, limit.connections));
+            let of: Vec<String> = of.collect();
+            let decode = limits.decode_logs_cpu_s;
+            writeln!(out, "limits: {}, prost {decode:.2} CPU s per million logs", of.join(", "))?;
+        }
+        for (name, spread) in &ratios.ratios {
+            writeln!(out, "{name:<18} {:.2} ({:.2} to {:.2})", spread.median, spread.min, spread.max)?;
+        }
+        Ok(())
+    }
+
+    /// What a script reads: the medians, and what was held. One line.
+    pub fn summary(&self) -> serde_json::Value {
+        let ratios = self.ratios.iter().flat_map(|ratios| &ratios.ratios);
+        let ratios: serde_json::Map<String, serde_json::Value> =
+            ratios.map(|(name, spread)| ((*name).to_owned(), spread.median.into())).collect();
+        let paced = || self.measurements.iter().filter(|all| all.floor.is_some()).map(|all| &all.measurement);
+        let held = || {
+            let held =
+                self.measurements.iter().filter(|all| all.floor.as_ref().is_some_and(|floor| floor.held));
+            held.filter_map(|measured| measured.measurement.target_rate)
+        };
+        let verdicts = || self.measurements.iter().filter_map(|measured| measured.measurement.audit.as_ref());
+        serde_json::json!({
+            "ratios": ratios,
+            "floors": {
+                "sustained_per_s": held().min(),
+                "peak_per_s": held().max(),
+                "errors": paced().map(Measurement::errors).sum::<u64>(),
+                "lost": verdicts().map(|verdict| verdict.missing).sum::<u64>(),
+                "duplicated": verdicts().map(|verdict| verdict.doubled).sum::<u64>(),
+                "p99_ms": paced().map(|it| it.latency.p99_ms).fold(0.0, f64::max),
+            },
+            "machine": self.machine,
+        })
     }
 
     fn write_floors(&self, out: &mut String) -> std::fmt::Result {

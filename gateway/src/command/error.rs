@@ -34,6 +34,9 @@ pub enum CommandError {
     /// The stores were not migrated.
     #[error("the stores were not migrated")]
     Migrate(#[from] MigrateError),
+    /// A key was not made, or its hash was not.
+    #[error("no key: {0}")]
+    Key(String),
     /// A table was not registered.
     #[error("the table was not registered")]
     Register(#[from] RegisterError),
@@ -131,6 +134,7 @@ impl CommandError {
             | Self::Signals(_)
             | Self::Register(_)
             | Self::Internal(_)
+            | Self::Key(_)
             | Self::Output(_) => None,
         }
     }

@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod doctor;
 mod error;
+mod key;
 mod letters;
 mod migrate;
 mod schema;
@@ -73,6 +74,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a key for a caller, or the hash of one that there is
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// List, show or register tables
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -102,6 +106,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Serve => serve::run(&files).await,
         Command::Migrate { print } => migrate::run(&files, print).await,
         Command::Config(command) => config::run(command, &files),
+        Command::Key(command) => key::run(&command),
         Command::Doctor { json } => doctor::run(&files, json).await,
         Command::Schema(command) => schema::run(command, &files).await,
         Command::DeadLetters(command) => letters::run(command, &files).await,

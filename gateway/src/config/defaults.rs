@@ -55,6 +55,7 @@ impl Default for TimescaleConfig {
     fn default() -> Self {
         Self {
             url: Secret::new("postgres://tidewell@127.0.0.1:5432/tidewell"),
+            ca_file: None,
             password: Secret::default(),
             password_file: None,
             pool_size: 10,

@@ -41,6 +41,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// OTLP over gRPC, `tidewell.v1.Ingest` and Arrow Flight.
     pub grpc: GrpcConfig,
+    /// Encryption of both ports.
+    pub tls: TlsConfig,
     /// Who may send.
     pub auth: AuthConfig,
     /// Limits of requests and of what is under way.
@@ -99,9 +101,67 @@ pub struct GrpcConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
-    /// Whether everyone who reaches a listener may send, read and register tables. Without it the gateway refuses to
-    /// listen on any address but the machine's own (127.0.0.0/8, ::1).
+    /// Whether everyone who reaches a listener may send, read and register tables, without saying who it is. Without it a
+    /// gateway that has no way to tell callers (`callers_file`) listens on no address but the machine's own
+    /// (127.0.0.0/8, ::1), and one that has asks everyone.
     pub allow_unauthenticated: bool,
+    /// TOML file with those who may call, the hashes of their keys and what they may do: see
+    /// gateway/docs/callers.md. It is read again when it changes.
+    #[schemars(example = "/etc/tidewell/callers.toml")]
+    pub callers_file: Option<PathBuf>,
+    /// Tokens (JWT) of callers.
+    pub jwt: JwtConfig,
+}
+
+impl AuthConfig {
+    /// Whether callers have to say who they are.
+    pub fn asks_callers(&self) -> bool {
+        self.callers_file.is_some()
+    }
+}
+
+/// Tokens (JWT) of callers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JwtConfig {
+    /// JWKS file with the keys that tokens may be signed by: RSA, P-256, P-384 or Ed25519. It is read again when it
+    /// changes. Whose token it is says its `sub`, which a caller of `auth.callers_file` lists.
+    #[schemars(example = "/etc/tidewell/jwks.json")]
+    pub key_set_file: Option<PathBuf>,
+    /// Who makes the tokens, as their `iss` says it. Needed with a key set.
+    pub issuer: String,
+    /// For whom tokens have to be, as their `aud` says it. Needed with a key set.
+    pub audience: String,
+}
+
+/// Encryption of both ports.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// PEM file with the certificate and those between it and its authority. With it both ports speak TLS only. It is read
+    /// again when it changes; connections that are there go on.
+    #[schemars(example = "/etc/tidewell/tls.crt")]
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[schemars(example = "/etc/tidewell/tls.key")]
+    pub key_file: Option<PathBuf>,
+    /// PEM file with the authorities that sign certificates of clients. With it clients may show one, and a caller of
+    /// `auth.callers_file` is known by the names in it.
+    #[schemars(example = "/etc/tidewell/clients.crt")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether clients have to show a certificate, where `client_ca_file` says of which authority.
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// who shows none has to say in another way who it is.
+    #[default]
+    Optional,
+    /// who shows none gets no connection.
+    Required,
 }
 
 /// Limits of requests and of what is under way.
@@ -199,8 +259,13 @@ pub struct BatchConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TimescaleConfig {
     /// Where Postgres is: `postgres://USER[:PASSWORD]@HOST:PORT/DATABASE`. Special characters of the password are
-    /// percent-encoded; a `password` of its own needs no encoding.
+    /// percent-encoded; a `password` of its own needs no encoding. With `?sslmode=require` connections are encrypted, and
+    /// the server's certificate has to be for HOST; otherwise they are in the clear.
     pub url: Secret,
+    /// PEM file with the authorities that sign the server's certificate, for `sslmode=require`; those that the system
+    /// trusts when it is not set.
+    #[schemars(example = "/etc/tidewell/timescale-ca.crt")]
+    pub ca_file: Option<PathBuf>,
     /// Password, instead of one in the URL.
     pub password: Secret,
     /// A file that holds the password; a line break at its end is left out.

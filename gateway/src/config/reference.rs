@@ -191,7 +191,7 @@ mod tests {
                 _ => line,
             });
             lines
-                .filter(|line| !line.contains("password_file") && !line.contains("PASSWORD_FILE"))
+                .filter(|line| !line.contains("_file") && !line.contains("_FILE"))
                 .collect::<Vec<_>>()
                 .join("\n")
         };

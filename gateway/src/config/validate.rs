@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{BatchConfig, ClickHouseConfig, Config, TimescaleConfig, WalConfig};
+use super::{BatchConfig, ClickHouseConfig, ClientCertificates, Config, TimescaleConfig, WalConfig};
 use crate::observe::logging;
 use crate::registry::Identifier;
 
@@ -12,6 +12,7 @@ type Problems = Vec<(&'static str, String)>;
 pub(super) fn problems(config: &Config) -> Problems {
     let mut problems = Problems::new();
     listeners(config, &mut problems);
+    credentials(config, &mut problems);
     limits(config, &mut problems);
     timescale(&config.timescale, &mut problems);
     clickhouse(&config.clickhouse, &mut problems);
@@ -31,14 +32,61 @@ fn listeners(config: &Config, problems: &mut Problems) {
         problems.push(("grpc.listen", reason));
     }
     for (setting, address) in [("http.listen", http), ("grpc.listen", grpc)] {
-        if !is_loopback(address) && !config.auth.allow_unauthenticated {
+        let asks = config.auth.asks_callers() || config.auth.allow_unauthenticated;
+        if !is_loopback(address) && !asks {
             let reason = format!(
                 "{address} can be reached from other machines and nothing asks callers who they are: listen on \
-                 127.0.0.1, or set auth.allow_unauthenticated = true where a network policy or a proxy does that"
+                 127.0.0.1, name the callers in auth.callers_file, or set auth.allow_unauthenticated = true where a \
+                 network policy or a proxy asks them"
             );
             problems.push((setting, reason));
         }
     }
+}
+
+fn credentials(config: &Config, problems: &mut Problems) {
+    let (auth, tls) = (&config.auth, &config.tls);
+    let mut needs = |is_missing: bool, setting: &'static str, reason: &str| {
+        if is_missing {
+            problems.push((setting, reason.to_owned()));
+        }
+    };
+    let has_tokens = auth.jwt.key_set_file.is_some();
+    needs(
+        has_tokens && !auth.asks_callers(),
+        "auth.jwt.key_set_file",
+        "says whose token it is, and nothing says what callers may do: name them in auth.callers_file",
+    );
+    needs(
+        has_tokens && auth.jwt.issuer.is_empty(),
+        "auth.jwt.issuer",
+        "is empty: a key set may sign tokens of several issuers, say which one's are taken",
+    );
+    needs(
+        has_tokens && auth.jwt.audience.is_empty(),
+        "auth.jwt.audience",
+        "is empty: a token for another service would open this one, say what `aud` has to hold",
+    );
+    needs(
+        tls.certificate_file.is_some() && tls.key_file.is_none(),
+        "tls.key_file",
+        "is not set, and tls.certificate_file is: name the certificate's private key",
+    );
+    needs(
+        tls.key_file.is_some() && tls.certificate_file.is_none(),
+        "tls.certificate_file",
+        "is not set, and tls.key_file is: name the certificate",
+    );
+    needs(
+        tls.client_ca_file.is_some() && tls.certificate_file.is_none(),
+        "tls.client_ca_file",
+        "needs tls.certificate_file: clients show certificates to a server that has one",
+    );
+    needs(
+        tls.client_certificates == ClientCertificates::Required && tls.client_ca_file.is_none(),
+        "tls.client_certificates",
+        "are required, and nothing says of which authority: name it in tls.client_ca_file",
+    );
 }
 
 /// `::ffff:127.0.0.1` is the machine's own address as well.
@@ -123,9 +171,9 @@ fn url_problem(timescale: &TimescaleConfig) -> Option<String> {
     if url.get_hosts().is_empty() || url.get_user().is_none() || url.get_dbname().is_none() {
         return Some(format!("lacks a user, host or database: {FORM}"));
     }
-    if matches!(url.get_ssl_mode(), SslMode::Require) {
+    if timescale.ca_file.is_some() && !matches!(url.get_ssl_mode(), SslMode::Require) {
         return Some(
-            "asks for sslmode=require, and this version has no TLS to the stores: use a tunnel".to_owned(),
+            "does not ask for encryption, and timescale.ca_file is set: add ?sslmode=require".to_owned(),
         );
     }
     None

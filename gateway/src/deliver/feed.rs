@@ -22,9 +22,10 @@ use super::frames::{Frames, Refusals};
 use super::gather::{Gather, GatherKey, Piece};
 use super::lane::Parked;
 use super::{LogName, Recent, dead_letters};
+use crate::ingest::Protocol;
 use crate::observe::Metrics;
 use crate::observe::accounts::Settled;
-use crate::registry::StoreKind;
+use crate::registry::{StoreKind, builtin};
 use crate::store::Store;
 use crate::wal::entry::{Compression, CutsEntry, DoneEntry, Entry, RequestEntry};
 use crate::wal::{Definitions, Log};
@@ -299,6 +300,9 @@ impl Feed {
                 }
                 self.pause(NOTE_AGAIN).await?;
             }
+            let protocol = Protocol::known_name("");
+            self.metrics.rows().taken(protocol, builtin::DEAD_LETTERS, piece.batch.len());
+            self.metrics.letters_accepted(protocol, piece.batch.len());
             self.metrics.refused_by_store(piece.batch.table(), piece.batch.len());
         }
         Ok(())

@@ -26,7 +26,7 @@ mod read;
 mod refeed;
 mod resume;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,9 +40,10 @@ use self::frames::Completion;
 pub use self::frames::Refusals;
 pub use self::open::{DeliveryOptions, LaneOptions, OpenError, RestoredRequest};
 use crate::ingest::Protocol;
+use crate::observe::Metrics;
 use crate::registry::{StoreKind, TableBatch};
 use crate::rejection::Rejection;
-use crate::wal::entry::{Compression, Entry, RequestEntry};
+use crate::wal::entry::{Entry, RequestEntry};
 use crate::wal::{AppendError, Definitions, LogStatus, Position};
 
 /// When the rows that wait for one table become a cut.
@@ -92,9 +93,13 @@ pub struct Encoded {
 /// Feeds the stores. One per gateway.
 #[derive(Debug)]
 pub struct Delivery {
-    feeds: [Arc<Feed>; 3],
+    options: DeliveryOptions,
+    /// None before the logs are open.
+    feeds: OnceLock<[Arc<Feed>; 3]>,
+    /// Why they are not.
+    unopened: parking_lot::Mutex<Arc<str>>,
     definitions: Arc<Definitions>,
-    compression: Compression,
+    metrics: Arc<Metrics>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     prepared: [watch::Sender<bool>; 2],
     drain: CancellationToken,
@@ -112,6 +117,8 @@ pub struct FeedStatus {
     pub waiting_frames: u64,
     /// Rows that were read from the log and are not settled.
     pub waiting_rows: usize,
+    /// Most bytes of its rows that are in memory (`wal.window_bytes`).
+    pub window_bytes: usize,
     /// How long the oldest of these have been on their way.
     pub lag: Duration,
 }
@@ -150,7 +157,7 @@ impl Delivery {
         }
         let bytes = bytes_of(&request);
         let entry = Entry::Request(request);
-        let body = entry.encode(&self.definitions, self.compression);
+        let body = entry.encode(&self.definitions, self.options.compression);
         let body = body.map_err(|error| Rejection::unavailable(error.to_string()))?;
         let Entry::Request(request) = entry else {
             return Err(Rejection::Internal("a request was encoded as something else".to_owned()));
@@ -161,7 +168,7 @@ impl Delivery {
     /// Makes a request durable. From then on it is delivered, whether anybody waits or not.
     pub async fn append(&self, request: Encoded) -> Result<Position, Rejection> {
         let Encoded { log, body, recent, bytes } = request;
-        let feed = self.feed(log);
+        let feed = self.feed(log).ok_or_else(|| Rejection::unavailable("the logs are not open yet"))?;
         let position = feed.log.append(Entry::REQUEST, body, Some((Arc::clone(&recent), bytes))).await?;
         if let Recent::Rows(request) = &*recent {
             let protocol = Protocol::known_name(&request.protocol);
@@ -175,7 +182,7 @@ impl Delivery {
     /// Waits until the store has committed the rows of an appended request. Returns those that it refused for their
     /// content, which are dead letters by then; none at `deadline`.
     pub async fn stored(&self, log: LogName, position: Position, deadline: Instant) -> Option<Refusals> {
-        let frames = &self.feed(log).frames;
+        let frames = &self.feed(log)?.frames;
         match frames.completion(position) {
             Completion::Complete(refused) => Some(refused),
             Completion::Pending(answer) => {
@@ -207,32 +214,49 @@ impl Delivery {
 
     /// How full the log of a store is: 1 is full.
     pub fn load(&self, log: LogName) -> f64 {
-        self.feed(log).log.load()
+        self.feed(log).map_or(0.0, |feed| feed.log.load())
     }
 
     /// How long the oldest rows of a log have been on their way to their store.
     pub fn lag(&self, log: LogName) -> Duration {
-        self.feed(log).frames.lag()
+        self.feed(log).map_or(Duration::ZERO, |feed| feed.frames.lag())
     }
 
     /// The state of each log.
     pub fn status(&self) -> [FeedStatus; 3] {
         LogName::ALL.map(|log| {
-            let feed = self.feed(log);
+            let Some(feed) = self.feed(log) else { return self.unopened(log) };
             FeedStatus {
                 log,
                 files: feed.log.status(),
                 waiting_frames: feed.waiting_frames(),
                 waiting_rows: feed.frames.rows(),
+                window_bytes: feed.window_bytes,
                 lag: feed.frames.lag(),
             }
         })
     }
 
+    fn unopened(&self, log: LogName) -> FeedStatus {
+        let max_bytes = match log {
+            LogName::Timescale => self.options.timescale.max_log_bytes,
+            LogName::ClickHouse => self.options.clickhouse.max_log_bytes,
+            LogName::DeadLetters => self.options.max_dead_letter_bytes,
+        };
+        FeedStatus {
+            log,
+            files: LogStatus::unopened(max_bytes, Arc::clone(&self.unopened.lock())),
+            waiting_frames: 0,
+            waiting_rows: 0,
+            window_bytes: self.options.window_bytes,
+            lag: Duration::ZERO,
+        }
+    }
+
     /// Ends: what is due is written if its store takes it within `limit`, the rest stays in the logs, which are synced.
     pub async fn stop(&self, limit: Duration) {
         self.drain.cancel();
-        for feed in &self.feeds {
+        for feed in self.feeds.get().into_iter().flatten() {
             feed.gather.wake_all();
         }
         let tasks = std::mem::take(&mut *self.tasks.lock());
@@ -251,13 +275,13 @@ impl Delivery {
             self.halt.cancel();
             ended.await;
         }
-        for feed in &self.feeds {
+        for feed in self.feeds.get().into_iter().flatten() {
             feed.log.close().await;
         }
     }
 
-    fn feed(&self, log: LogName) -> &Arc<Feed> {
-        &self.feeds[log as usize]
+    fn feed(&self, log: LogName) -> Option<&Arc<Feed>> {
+        self.feeds.get().map(|feeds| &feeds[log as usize])
     }
 }
 

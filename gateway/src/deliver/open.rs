@@ -5,8 +5,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -30,7 +30,7 @@ use crate::wal::{Definitions, Disk, LocalDisk, Log, LogError, LogOptions, Positi
 const DEAD_LETTER_LANES: usize = 1;
 
 /// How one store is fed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LaneOptions {
     /// The store.
     pub store: Arc<dyn Store>,
@@ -92,6 +92,22 @@ pub enum OpenError {
     Log(#[from] LogError),
 }
 
+impl OpenError {
+    /// Whether the logs can be opened later as they are: the disk is away, read-only or full. A directory that belongs to
+    /// another gateway or another version stays so until somebody acts.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Directory { .. } | Self::Log(LogError::Io { .. }))
+    }
+
+    /// The error with what the file system says.
+    fn with_cause(&self) -> String {
+        match self {
+            Self::Log(error @ LogError::Io { source, .. }) => format!("{error}: {source}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// A log that was opened, and what is left to do of it.
 struct Opened {
     log: Arc<Log<Recent>>,
@@ -99,18 +115,34 @@ struct Opened {
 }
 
 impl Delivery {
+    /// What delivers with these options, as soon as its logs are open.
+    pub fn new(options: DeliveryOptions, metrics: &Arc<Metrics>) -> Arc<Self> {
+        let definitions = Definitions::new(Arc::new(LocalDisk), &options.directory.join("definitions"));
+        Arc::new(Self {
+            feeds: OnceLock::new(),
+            unopened: Mutex::new(Arc::from("the logs are being opened")),
+            definitions: Arc::new(definitions),
+            metrics: Arc::clone(metrics),
+            tasks: Mutex::default(),
+            prepared: [watch::Sender::new(false), watch::Sender::new(false)],
+            drain: CancellationToken::new(),
+            halt: CancellationToken::new(),
+            options,
+        })
+    }
+
     /// Opens the logs and starts to deliver. Blocks on the disk; needs a runtime. `restored` sees every request that a
-    /// log still has.
-    pub fn open(
-        options: DeliveryOptions,
-        metrics: &Arc<Metrics>,
-        mut restored: impl FnMut(RestoredRequest),
-    ) -> Result<Arc<Self>, OpenError> {
+    /// log still has; those of an attempt that failed come again at the next.
+    pub fn open(&self, restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
+        self.try_to_open(restored).inspect_err(|error| *self.unopened.lock() = Arc::from(error.with_cause()))
+    }
+
+    fn try_to_open(&self, mut restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let options = &self.options;
         let directory = &options.directory;
         std::fs::create_dir_all(directory)
             .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
-        let definitions = Arc::new(Definitions::new(Arc::clone(&disk), &directory.join("definitions")));
         let mut open = |name, max_bytes| {
             open_log(&disk, directory, name, LogOptions { max_bytes, ..options.log }, &mut restored)
         };
@@ -118,14 +150,12 @@ impl Delivery {
         let timescale = open(LogName::Timescale, options.timescale.max_log_bytes)?;
         let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes)?;
 
-        let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
-        let prepared = [watch::Sender::new(false), watch::Sender::new(false)];
         let parts = Parts {
-            metrics,
-            definitions: &definitions,
-            drain: &drain,
-            halt: &halt,
-            prepared: &prepared,
+            metrics: &self.metrics,
+            definitions: &self.definitions,
+            drain: &self.drain,
+            halt: &self.halt,
+            prepared: &self.prepared,
             window_bytes: options.window_bytes,
             claims: &options.claims,
         };
@@ -133,7 +163,7 @@ impl Delivery {
         let letters_lane = LaneOptions {
             store: Arc::clone(&options.timescale.store),
             writers: DEAD_LETTER_LANES,
-            ..options.timescale
+            ..options.timescale.clone()
         };
         let mut tasks = Vec::new();
         let feeds = [
@@ -141,15 +171,12 @@ impl Delivery {
             parts.start(LogName::ClickHouse, clickhouse, &options.clickhouse, keep, &mut tasks),
             parts.start(LogName::DeadLetters, letters, &letters_lane, None, &mut tasks),
         ];
-        Ok(Arc::new(Self {
-            feeds,
-            definitions,
-            compression: options.compression,
-            tasks: Mutex::new(tasks),
-            prepared,
-            drain,
-            halt,
-        }))
+        if self.feeds.set(feeds).is_err() {
+            // Their directories are locked by whoever opened them first.
+            tracing::error!("the logs were opened twice");
+        }
+        *self.tasks.lock() = tasks;
+        Ok(())
     }
 }
 

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use super::{BadRecords, Caller, IdempotencyKey, Ingest, Payload, Protocol, Receipt, RequestOptions};
 use crate::decode::{DecodeContext, DecodeError, Decoded, MAX_PAYLOAD_BYTES, letter};
 use crate::ingest::AckLevel;
-use crate::registry::Tenant;
 use crate::rejection::Rejection;
 use crate::store::timescale::letters::{BeginReplay, Letter, LetterState, Letters};
 
@@ -98,8 +97,7 @@ async fn send(
     record: Mended,
     payload: Payload,
 ) -> Result<Receipt, Rejection> {
-    let caller =
-        Caller { name: CALLER.to_owned(), tenant: Tenant::default(), peer: None, protocol: Protocol::Replay };
+    let caller = Caller::own(CALLER, Protocol::Replay);
     let key = IdempotencyKey::new(format!("dead-letter-{}", letter.id).as_bytes())
         .map_err(|error| Rejection::Internal(error.to_string()))?;
     let options = RequestOptions {

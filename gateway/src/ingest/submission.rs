@@ -112,6 +112,8 @@ impl Submission {
             appended.push((log, self.delivery.append(frame).await?));
             if log == LogName::DeadLetters {
                 self.metrics.dead_lettered(&self.decoded.rejected);
+                let protocol = self.caller.protocol.name();
+                self.metrics.letters_accepted(protocol, self.decoded.rejected.len());
             }
         }
         Ok(appended)

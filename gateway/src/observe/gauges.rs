@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::health::Report;
-use super::process::Process;
+use super::process::{self, Process};
 use crate::deliver::FeedStatus;
 
 /// The values at one moment.
@@ -115,6 +115,16 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
         forgotten,
     );
 
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    number(tidewell, "processors", "Processors that the process may use", processors);
+    if let Some(limit) = process::memory_limit() {
+        number(
+            tidewell,
+            "memory_limit_bytes",
+            "Most memory of the process: its control group's limit, or the machine's memory",
+            usize::try_from(limit).unwrap_or(usize::MAX),
+        );
+    }
     if let Some(process) = Process::now() {
         process.register(&mut all);
     }
@@ -125,7 +135,7 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
 fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
     type Value = fn(&FeedStatus) -> u64;
     type Time = fn(&FeedStatus) -> Duration;
-    let values: [(&str, &str, Value); 13] = [
+    let values: [(&str, &str, Value); 11] = [
         ("queue_rows", "Rows read from a log that are not settled", |feed| feed.waiting_rows as u64),
         ("log_frames_waiting", "Frames that are durable and not settled", |feed| feed.waiting_frames),
         ("log_bytes", "Bytes of a log on disk, the retained tail included", |feed| feed.files.used_bytes),
@@ -133,12 +143,12 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
             feed.files.needed_bytes
         }),
         ("log_limit_bytes", "Most bytes of a log (wal.*_max_bytes)", |feed| feed.files.max_bytes),
+        ("log_window_bytes", "Most bytes of rows of a log in memory (wal.window_bytes)", |feed| {
+            feed.window_bytes as u64
+        }),
         ("log_segments", "Files of a log", |feed| feed.files.segments as u64),
         ("log_synced_position", "The last durable frame", |feed| feed.files.synced.0),
         ("log_released_position", "Frames before this one are settled", |feed| feed.files.released.0),
-        ("log_syncs", "Times that a log was synced", |feed| feed.files.syncs),
-        ("log_failures", "Writes and syncs of a log that failed", |feed| feed.files.failures),
-        ("log_refused", "Requests refused because a log was full", |feed| feed.files.refused),
         ("log_quarantined_bytes", "Bytes of a log that could not be read and were put aside", |feed| {
             feed.files.quarantined_bytes
         }),
@@ -148,6 +158,18 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
         let family = Family::<LogLabels, Number>::default();
         for feed in feeds {
             family.get_or_create(&LogLabels { log: feed.log.name() }).set(value(feed));
+        }
+        registry.register(name, help, family);
+    }
+    let counts: [(&str, &str, Value); 3] = [
+        ("log_syncs", "Times that a log was synced", |feed| feed.files.syncs),
+        ("log_failures", "Writes and syncs of a log that failed", |feed| feed.files.failures),
+        ("log_refused", "Requests refused because a log was full", |feed| feed.files.refused),
+    ];
+    for (name, help, count) in counts {
+        let family = Family::<LogLabels, Counter>::default();
+        for feed in feeds {
+            family.get_or_create(&LogLabels { log: feed.log.name() }).inc_by(count(feed));
         }
         registry.register(name, help, family);
     }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `ready` | 200 | the logs take writes and all stores answer |
 //! | `degraded` | 200 | a store does not answer: what is meant for it is durable and waits in its log |
-//! | `unavailable` | 503 | a log cannot be written (its disk failed, is read-only or gone): writes are refused |
+//! | `unavailable` | 503 | a log cannot be opened or written (its disk failed, is full, read-only or gone): writes are refused |
 //! | `starting` | 503 | the logs are being opened |
 //! | `stopping` | 503 | the gateway finishes what it accepted and ends |
 //!
@@ -162,9 +162,9 @@ impl Health {
         let stores: Vec<StoreReport> = self.stores.iter().map(Probed::report).collect();
         let down = stores.iter().filter(|store| store.up == Some(false)).count();
         let status = match readiness {
-            Readiness::Starting => Status::Starting,
             Readiness::Stopping => Status::Stopping,
-            Readiness::Ready if !unwritable_logs.is_empty() => Status::Unavailable,
+            Readiness::Starting | Readiness::Ready if !unwritable_logs.is_empty() => Status::Unavailable,
+            Readiness::Starting => Status::Starting,
             Readiness::Ready if down == 0 => Status::Ready,
             Readiness::Ready => Status::Degraded,
         };
@@ -290,6 +290,7 @@ mod tests {
         assert_eq!(health.report(Readiness::Ready, Vec::new()).status, Status::Degraded);
         let broken = vec![UnwritableLog { log: "timescale", reason: "read-only".to_owned() }];
         assert_eq!(health.report(Readiness::Ready, broken.clone()).status, Status::Unavailable);
+        assert_eq!(health.report(Readiness::Starting, broken.clone()).status, Status::Unavailable);
         assert!(!health.report(Readiness::Ready, broken).status.is_ready());
         assert_eq!(health.report(Readiness::Stopping, Vec::new()).status, Status::Stopping);
         *timescale.1.lock() = Ok(());

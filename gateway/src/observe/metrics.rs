@@ -30,7 +30,7 @@ use super::accounts::RowAccounts;
 use crate::decode::{Decoded, RejectedRecord};
 use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
-use crate::registry::{TableBatch, TableDef};
+use crate::registry::{TableBatch, TableDef, builtin};
 use crate::rejection::Rejection;
 
 /// Most tables that get a label of their own. Names come from callers, and each makes a few dozen series.
@@ -196,9 +196,9 @@ impl Metrics {
             "The running version",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let requests = Family::default();
+        let requests: Family<RequestLabels, Counter> = Family::default();
         registry.register("requests", "Requests answered, by result", Family::clone(&requests));
-        let connections_refused = Family::default();
+        let connections_refused: Family<ListenerLabels, Counter> = Family::default();
         registry.register(
             "connections_refused",
             "Connections closed as they came, because there were too many",
@@ -229,11 +229,11 @@ impl Metrics {
         let rows_accepted = Family::default();
         registry.register(
             "rows_accepted",
-            "Rows whose senders were told that they are kept",
+            "Rows whose senders were told that they are kept, and rows of dead_letters",
             Family::clone(&rows_accepted),
         );
-        let dead_letters = Family::default();
-        registry.register("dead_letters", "Records kept in dead_letters", Family::clone(&dead_letters));
+        let dead_letters: Family<DeadLetterLabels, Counter> = Family::default();
+        registry.register("dead_letters", "Records kept in dead_letters", dead_letters.clone());
         let letters_removed: Family<RemovalLabels, Counter> = Family::default();
         registry.register(
             "dead_letters_removed",
@@ -267,15 +267,34 @@ impl Metrics {
         registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
 
         let rows = RowAccounts::new(&mut registry);
-        let delivery_events = Family::default();
+        let delivery_events: Family<EventLabels, Counter> = Family::default();
         registry.register(
             "delivery_events",
             "What a store did to cuts that it had: renewed (lost, sent again), regressed (came back older), gap (older than the log); rows that another gateway claimed (claimed_elsewhere)",
             Family::clone(&delivery_events),
         );
 
+        // What an alert waits for is there from the start: a counter that appears with its first event has not increased.
+        for listener in ["http", "grpc"] {
+            connections_refused.get_or_create(&ListenerLabels { listener }).inc_by(0);
+        }
+        for table in builtin::names() {
+            for refused_by in ["decoding", "store"] {
+                let labels = DeadLetterLabels { table: table.to_owned(), refused_by };
+                dead_letters.get_or_create(&labels).inc_by(0);
+            }
+        }
+        for log in LogName::ALL.map(LogName::name) {
+            for event in ["renewed", "regressed", "gap", "claimed_elsewhere"] {
+                delivery_events.get_or_create(&EventLabels { log, event }).inc_by(0);
+            }
+        }
+
         let protocols = Protocol::ALL.map(|protocol| {
             let name = protocol.name();
+            for result in ["overloaded", "unavailable", "internal"] {
+                requests.get_or_create(&RequestLabels { protocol: name, result }).inc_by(0);
+            }
             let labels = ProtocolLabels { protocol: name };
             let disposition =
                 |disposition| records.get_or_create_owned(&RecordLabels { protocol: name, disposition });
@@ -393,6 +412,13 @@ impl Metrics {
     /// Counts the records of a repetition, which the answer to the first one tells.
     pub fn suppressed(&self, protocol: Protocol, first: &Receipt) {
         self.of(protocol).suppressed.inc_by(count(first.accepted + first.rejected));
+    }
+
+    /// Counts rows of `dead_letters` that are durable in its log. `protocol` is what [`Protocol::known_name`] says of those
+    /// that a store refused.
+    pub fn letters_accepted(&self, protocol: &'static str, letters: usize) {
+        let labels = RowLabels { protocol, table: builtin::DEAD_LETTERS.to_owned() };
+        self.rows_accepted.get_or_create(&labels).inc_by(count(letters));
     }
 
     /// Counts records that were refused while decoding and are kept.

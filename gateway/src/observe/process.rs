@@ -106,6 +106,41 @@ impl Process {
     }
 }
 
+/// The most memory that this process may use: the smallest limit of the control groups that it is in, or the memory of
+/// the machine. None where `/proc` cannot be read.
+pub(super) fn memory_limit() -> Option<u64> {
+    let machine = memory_of_machine(&fs::read_to_string("/proc/meminfo").ok()?)?;
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = |file: String| fs::read_to_string(file).ok()?.trim().parse().ok();
+    memory_limit_files(&groups).into_iter().filter_map(limit).chain([machine]).min()
+}
+
+fn memory_of_machine(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The files with the limits of the groups that `/proc/self/cgroup` names and of all that these are in, for both
+/// versions of control groups: cgroups(7).
+fn memory_limit_files(groups: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            version_1 if version_1.split(',').any(|controller| controller == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let group = group.trim_end_matches('/');
+        let outer = group.match_indices('/').filter_map(|(at, _)| group.get(..at));
+        files.extend(outer.chain([group]).map(|group| format!("{root}{group}/{file}")));
+    }
+    files
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -131,6 +166,23 @@ mod tests {
             }
         );
         assert_eq!(Process::parse("", status, limits, ""), None);
+    }
+
+    #[test]
+    fn the_memory_limit_is_that_of_the_group_or_of_the_machine() {
+        assert_eq!(memory_of_machine("MemFree: 1 kB\nMemTotal:       2048 kB\n"), Some(2_097_152));
+        assert_eq!(
+            memory_limit_files("7:cpu,memory:/a\n3:name=x:/y\n0::/b/c\n"),
+            [
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory.max",
+                "/sys/fs/cgroup/b/memory.max",
+                "/sys/fs/cgroup/b/c/memory.max",
+            ]
+        );
+        assert_eq!(memory_limit_files("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        assert!(memory_limit().unwrap() > 1_000_000);
     }
 
     #[test]

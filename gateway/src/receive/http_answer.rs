@@ -6,7 +6,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -56,7 +56,8 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// The headers that belong to a refusal in any body format: when to send again, and what would have been taken.
+/// The headers that belong to a refusal in any body format: when to send again, and what would have been taken, how to
+/// say who one is.
 pub fn add_headers(rejection: &Rejection, headers: &mut HeaderMap) {
     if let Some(seconds) = rejection.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -67,6 +68,12 @@ pub fn add_headers(rejection: &Rejection, headers: &mut HeaderMap) {
         }
         Rejection::UnsupportedEncoding(_) => {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(body::ACCEPT_ENCODING));
+        }
+        Rejection::Unauthenticated(_) => {
+            // Basic first: a browser that looks at the page asks for name and key then.
+            for challenge in ["Basic realm=\"tidewell\", charset=\"UTF-8\"", "Bearer realm=\"tidewell\""] {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
         }
         _ => {}
     }

@@ -15,15 +15,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::connections::{Peer, Places};
 use super::opened::Opened;
 use super::port_owner::{PortOwner, port_owner};
+use super::tls::PeerNames;
 use crate::observe::Metrics;
+use crate::reload::FromFiles;
 
 /// Most bytes of HTTP headers.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -78,6 +82,9 @@ pub async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListe
     })
 }
 
+/// The encryption of a listener's connections.
+pub type Tls = Option<Arc<FromFiles<rustls::ServerConfig>>>;
+
 /// How a listener serves.
 #[derive(Debug, Clone)]
 pub struct Serving {
@@ -85,7 +92,9 @@ pub struct Serving {
     pub name: &'static str,
     /// Whether HTTP/1 is served beside HTTP/2.
     pub http1: bool,
-    /// Longest wait for the first bytes of a connection, and for the headers of a request in HTTP/1.
+    /// Encryption; none for connections in the clear.
+    pub tls: Tls,
+    /// Longest wait for the handshake and the first bytes of a connection, and for the headers of a request in HTTP/1.
     pub header_timeout: Duration,
     /// Most connections at once.
     pub max_connections: usize,
@@ -95,7 +104,7 @@ pub struct Serving {
     pub max_concurrent_streams: u32,
 }
 
-/// Serves HTTP without TLS until `stop`.
+/// Serves HTTP until `stop`.
 pub fn serve(
     listener: TcpListener,
     routes: Router,
@@ -130,11 +139,17 @@ pub fn serve(
                 );
                 continue;
             };
-            let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
-            let header_timeout = serving.header_timeout;
+            let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+            let connection = Connection {
+                peer,
+                routes: routes.clone(),
+                // A connection keeps what it began with; the next one takes what is in force then.
+                tls: serving.tls.as_ref().map(|tls| TlsAcceptor::from(tls.get())),
+                header_timeout: serving.header_timeout,
+            };
             tokio::spawn(async move {
                 let _place = place;
-                if let Err(error) = connection(socket, peer, &server, routes, watcher, header_timeout).await {
+                if let Err(error) = connection.serve(socket, &server, watcher).await {
                     tracing::debug!(%error, "a connection ended with an error");
                 }
             });
@@ -169,21 +184,53 @@ fn server(serving: &Serving) -> auto::Builder<TokioExecutor> {
     server
 }
 
-async fn connection(
-    socket: TcpStream,
+/// What a connection is served with.
+struct Connection {
     peer: SocketAddr,
-    server: &auto::Builder<TokioExecutor>,
     routes: Router,
-    watcher: Watcher,
+    tls: Option<TlsAcceptor>,
     header_timeout: Duration,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    socket.set_nodelay(true)?;
-    // hyper waits without end for the bytes that tell HTTP/1 from HTTP/2.
-    let socket = tokio::time::timeout(header_timeout, Opened::new(socket)).await??;
-    let routes = routes.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer.ip()));
-        request
-    });
-    let connection = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
-    watcher.watch(connection.into_owned()).await
+}
+
+impl Connection {
+    async fn serve(
+        self,
+        socket: TcpStream,
+        server: &auto::Builder<TokioExecutor>,
+        watcher: Watcher,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        socket.set_nodelay(true)?;
+        let Some(tls) = self.tls.clone() else {
+            return self.serve_opened(socket, None, server, watcher).await;
+        };
+        let socket = tokio::time::timeout(self.header_timeout, tls.accept(socket)).await??;
+        let certificates = socket.get_ref().1.peer_certificates();
+        let names = certificates.and_then(<[_]>::first).map(PeerNames::in_certificate);
+        self.serve_opened(socket, names, server, watcher).await
+    }
+
+    async fn serve_opened<S>(
+        self,
+        socket: S,
+        names: Option<PeerNames>,
+        server: &auto::Builder<TokioExecutor>,
+        watcher: Watcher,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { peer, routes, header_timeout, .. } = self;
+        // hyper waits without end for the bytes that tell HTTP/1 from HTTP/2.
+        let socket = tokio::time::timeout(header_timeout, Opened::new(socket)).await??;
+        let routes = routes.map_request(move |mut request: http::Request<Incoming>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(Peer(peer.ip()));
+            if let Some(names) = &names {
+                extensions.insert(names.clone());
+            }
+            request
+        });
+        let connection = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
+        watcher.watch(connection.into_owned()).await
+    }
 }

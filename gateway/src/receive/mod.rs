@@ -2,11 +2,13 @@
 //! to [`Ingest`](crate::ingest::Ingest), and words the answer. A new protocol is one file here, which exports its routes, and one decode
 //! function.
 //!
-//! - [`listen`] has the sockets;
+//! - [`listen`] has the sockets, and [`tls`] their encryption;
+//! - [`auth`] tells who calls and lets in who may;
 //! - [`body`] reads the bodies of all HTTP protocols, and nothing else does;
 //! - [`http_routes`] and [`grpc_routes`] put the protocols together.
 
 mod acks;
+pub mod auth;
 pub mod body;
 mod calls;
 pub mod connections;
@@ -26,6 +28,7 @@ pub mod port_owner;
 pub mod rest;
 pub mod rows;
 pub mod schema;
+pub mod tls;
 pub mod traces;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,15 +37,18 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use bytes::Bytes;
+use http::Extensions;
 use tonic::Status;
 
+use self::auth::{Authenticator, Door, Principal};
 use self::body::BodyLimits;
+use self::connections::Peer;
 use crate::config::Config;
 use crate::deliver::Delivery;
-use crate::ingest::{Ingest, Protocol};
+use crate::ingest::{Caller, Ingest, Protocol, Scope};
 use crate::observe::health::{Report, UnwritableLog};
 use crate::observe::{Health, LetterWatch, Metrics};
-use crate::registry::Registry;
+use crate::registry::{Registry, Tenant};
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
 use crate::tier::read::Reader;
@@ -71,6 +77,8 @@ pub struct Gateway {
     pub reader: Reader,
     /// The store in Postgres, whose connections are counted.
     pub timescale: Arc<Timescale>,
+    /// Tells callers by their credentials.
+    pub authenticator: Authenticator,
     /// Where the gateway listens.
     pub addresses: Addresses,
 }
@@ -120,18 +128,40 @@ impl Gateway {
     }
 }
 
-/// All addresses of the HTTP port.
+/// Who sent a request, once it has passed a door of [`auth`]. One that has passed none is from nobody and may do nothing.
+fn caller_of(extensions: &Extensions, protocol: Protocol) -> Caller {
+    let peer = Peer::of(extensions);
+    match Principal::of(extensions) {
+        Some(Principal { name, tenant, rights }) => {
+            let (name, tenant, rights) = (name.to_string(), tenant.clone(), Arc::clone(rights));
+            Caller { name, tenant, rights, peer, protocol }
+        }
+        None => Caller {
+            name: "nobody".to_owned(),
+            tenant: Tenant::default(),
+            rights: Arc::default(),
+            peer,
+            protocol,
+        },
+    }
+}
+
+/// All addresses of the HTTP port, each behind its door.
 pub fn http_routes(shared: Shared) -> Router {
-    Router::new()
-        .merge(rest::routes())
-        .merge(otlp::http::routes())
-        .merge(schema::routes())
-        .merge(letters::routes())
-        .merge(rows::routes())
-        .merge(traces::routes())
-        .merge(operation::routes())
-        .fallback(http_answer::not_found)
-        .with_state(shared)
+    let own = |look, change| Door { look, change, word: auth::own };
+    let doors = [
+        (rest::routes(), rest::DOOR),
+        (otlp::http::routes(), otlp::http::DOOR),
+        (schema::routes(), own(Some(Scope::Read), Some(Scope::Register))),
+        (rows::routes(), own(Some(Scope::Read), Some(Scope::Read))),
+        (traces::routes(), own(Some(Scope::Read), Some(Scope::Read))),
+        (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
+        (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),
+        (operation::probes(), own(None, None)),
+        (Router::new().fallback(http_answer::not_found), own(None, None)),
+    ];
+    let guarded = doors.into_iter().map(|(routes, door)| auth::guarded(routes, &shared, door));
+    guarded.fold(Router::new(), Router::merge).with_state(Shared::clone(&shared))
 }
 
 /// The names that `grpc.health.v1` answers to.
@@ -165,5 +195,7 @@ pub fn grpc_routes(shared: Shared) -> Router {
         }
     }
     let router = routes.routes().into_axum_router();
-    router.layer(axum::middleware::from_fn_with_state(shared, calls::pass))
+    router
+        .layer(axum::middleware::from_fn_with_state(Shared::clone(&shared), auth::pass_call))
+        .layer(axum::middleware::from_fn_with_state(shared, calls::pass))
 }

@@ -5,14 +5,14 @@
 mod page;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
-use super::Shared;
 use super::http_answer::Json;
+use super::{Shared, auth};
 use crate::observe::exposition::{self, Format};
 use crate::observe::gauges::{self, Moment};
 use crate::registry::Tenant;
@@ -21,14 +21,20 @@ use crate::rejection::Rejection;
 /// No scripts, nothing from elsewhere: names of tables come from callers.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// The addresses of this module.
-pub fn routes() -> Router<Shared> {
-    let only_get = || async { Rejection::MethodNotAllowed { allow: "GET, HEAD" } };
+async fn only_get() -> Rejection {
+    Rejection::MethodNotAllowed { allow: "GET, HEAD" }
+}
+
+/// What tells everyone whether the gateway is alive and ready: balancers of load have no key.
+pub fn probes() -> Router<Shared> {
     Router::new()
-        .route("/", get(page).fallback(only_get))
         .route("/healthz", get(alive).fallback(only_get))
         .route("/readyz", get(ready).fallback(only_get))
-        .route("/metrics", get(metrics).fallback(only_get))
+}
+
+/// What tells more.
+pub fn routes() -> Router<Shared> {
+    Router::new().route("/", get(page).fallback(only_get)).route("/metrics", get(metrics).fallback(only_get))
 }
 
 #[derive(Serialize)]
@@ -44,11 +50,15 @@ async fn alive() -> Json<Alive> {
     Json(StatusCode::OK, alive)
 }
 
-/// 200 when writes are taken, 503 when not; the states are in [`crate::observe::health`].
-async fn ready(State(shared): State<Shared>) -> Response {
+/// 200 when writes are taken, 503 when not; the states are in [`crate::observe::health`]. What the stores say is told to
+/// those only who may observe.
+async fn ready(State(shared): State<Shared>, request: Request) -> Response {
     let report = shared.report();
     let status = if report.status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Json(status, report).into_response()
+    if auth::may_observe(request.extensions()) {
+        return Json(status, report).into_response();
+    }
+    Json(status, serde_json::json!({"service": report.service, "status": report.status})).into_response()
 }
 
 /// The metrics in the format that `Accept` asks for.

@@ -25,14 +25,14 @@ use axum::routing::get;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Shared;
 use super::body::{self, ReceivedBody};
 use super::connections::Peer;
 use super::http_answer::Json;
 use super::media_type::BodyFormat;
 use super::options;
+use super::{Shared, auth, caller_of};
 use crate::decode::{DecodeContext, DecodeError, Decoded, arrow, json, lines};
-use crate::ingest::{BadRecords, Caller, Payload, Protocol, Readiness, Receipt, RecordError, RequestOptions};
+use crate::ingest::{BadRecords, Caller, Payload, Protocol, Receipt, RecordError, RequestOptions, Scope};
 use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
 
@@ -45,6 +45,13 @@ const OWN_TABLES: [&str; 1] = [builtin::DEAD_LETTERS];
 pub fn routes() -> Router<Shared> {
     Router::new().route("/write/{table}", get(probe).post(write).fallback(refuse_method))
 }
+
+/// What these addresses ask of their callers.
+pub(super) const DOOR: auth::Door = auth::Door {
+    look: Some(Scope::Write),
+    change: Some(Scope::Write),
+    word: |shared, _, rejection, begun| shared.refuse(Protocol::Rest, rejection, begun).into_response(),
+};
 
 async fn refuse_method(State(shared): State<Shared>) -> Rejection {
     shared.refuse(Protocol::Rest, Rejection::MethodNotAllowed { allow: ALLOW }, Instant::now())
@@ -69,17 +76,16 @@ type TableName = Result<Path<String>, PathRejection>;
 /// Parameters in the address.
 type Parameters = Vec<(String, String)>;
 
-async fn probe(State(shared): State<Shared>, name: TableName) -> Result<Response, Rejection> {
+async fn probe(
+    State(shared): State<Shared>,
+    name: TableName,
+    request: Request,
+) -> Result<Response, Rejection> {
     let name = table_name(name)?;
     let table = writable_table(&name)?;
-    table_kind(&shared, table)?;
-    match shared.ingest.readiness() {
-        Readiness::Ready => Ok(Json(StatusCode::OK, serde_json::json!({"table": table})).into_response()),
-        Readiness::Starting => {
-            Err(Rejection::unavailable("the gateway is starting: its stores are not ready yet"))
-        }
-        Readiness::Stopping => Err(Rejection::unavailable("the gateway is shutting down")),
-    }
+    table_kind(&shared, &caller_of(request.extensions(), Protocol::Rest), table)?;
+    shared.ingest.check_ready()?;
+    Ok(Json(StatusCode::OK, serde_json::json!({"table": table})).into_response())
 }
 
 async fn write(
@@ -88,9 +94,9 @@ async fn write(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
-    let caller = Caller::anonymous(Protocol::Rest).at(Peer::of(request.extensions()));
+    let caller = caller_of(request.extensions(), Protocol::Rest);
     let begun = Instant::now();
-    let prepared = prepare(&shared, name, &parameters, request).await;
+    let prepared = prepare(&shared, &caller, name, &parameters, request).await;
     let (write, body) = match prepared {
         Ok(prepared) => prepared,
         Err(rejection) => return shared.refuse(caller.protocol, rejection, begun).into_response(),
@@ -116,6 +122,7 @@ struct Write {
 
 async fn prepare(
     shared: &Shared,
+    caller: &Caller,
     name: TableName,
     parameters: &Parameters,
     request: Request,
@@ -124,8 +131,8 @@ async fn prepare(
     let table = writable_table(&name)?.to_owned();
     let bad_records = bad_records(parameters)?;
     let options = RequestOptions { bad_records, ..options::of_request(request.headers())? };
-    // Before the body is read: a table that does not exist is told without it.
-    let kind = table_kind(shared, &table)?;
+    // Before the body is read: a table that does not exist, or is not the caller's, is told without it.
+    let kind = table_kind(shared, caller, &table)?;
     let (parts, body) = request.into_parts();
     shared.ingest.load().before_body().await;
     let limits = shared.body_limits(Peer::of(&parts.extensions));
@@ -156,10 +163,9 @@ fn table_name(name: TableName) -> Result<String, Rejection> {
     name.map(|Path(name)| name).map_err(|error| Rejection::Malformed(error.body_text()))
 }
 
-fn table_kind(shared: &Shared, table: &str) -> Result<TableKind, Rejection> {
-    let tenant = Caller::anonymous(Protocol::Rest).tenant;
-    match shared.ingest.tables().table(&tenant, table) {
-        Some(table) => Ok(table.spec.kind),
+fn table_kind(shared: &Shared, caller: &Caller, table: &str) -> Result<TableKind, Rejection> {
+    match shared.ingest.tables().table(&caller.tenant, table) {
+        Some(found) => caller.rights.require_table(table, found.spec.kind).map(|()| found.spec.kind),
         None => Err(DecodeError::NoTable(table.to_owned()).into()),
     }
 }

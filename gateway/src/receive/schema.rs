@@ -20,12 +20,12 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Shared;
 use super::body::{self, BodyLimits};
 use super::connections::Peer;
 use super::http_answer::Json;
+use super::{Shared, caller_of};
 use crate::decode::DecodeError;
-use crate::ingest::{Caller, Protocol};
+use crate::ingest::Protocol;
 use crate::registry::{ColumnDef, Registered, TableDef, TableSpec};
 use crate::rejection::Rejection;
 
@@ -65,7 +65,8 @@ async fn register(
     };
     let body = body::read(body, &parts.headers, &limits).await?;
     let spec = read_definition(&body.bytes)?;
-    let caller = Caller::anonymous(Protocol::Rest);
+    let caller = caller_of(&parts.extensions, Protocol::Rest);
+    caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
     if dry_run {
         let statements = shared.registry.ddl(&caller.tenant, spec)?;
         return Ok(Json(StatusCode::OK, serde_json::json!({ "statements": statements })).into_response());
@@ -75,20 +76,22 @@ async fn register(
     Ok(Json(status, describe(&table, Some(done))).into_response())
 }
 
-async fn tables(State(shared): State<Shared>) -> Response {
-    let caller = Caller::anonymous(Protocol::Rest);
+async fn tables(State(shared): State<Shared>, request: Request) -> Response {
+    let caller = caller_of(request.extensions(), Protocol::Rest);
     let tables = shared.ingest.tables().tables(&caller.tenant);
-    let tables: Vec<_> = tables.iter().map(|table| describe(table, None)).collect();
+    let tables: Vec<_> = caller.rights.visible(&tables).map(|table| describe(table, None)).collect();
     Json(StatusCode::OK, serde_json::json!({ "tables": tables })).into_response()
 }
 
 async fn table(
     State(shared): State<Shared>,
     name: Result<Path<String>, PathRejection>,
+    request: Request,
 ) -> Result<Response, Rejection> {
     let Path(name) = name.map_err(|error| Rejection::Malformed(error.body_text()))?;
-    let caller = Caller::anonymous(Protocol::Rest);
+    let caller = caller_of(request.extensions(), Protocol::Rest);
     match shared.ingest.tables().table(&caller.tenant, &name) {
+        Some(table) if !caller.rights.cover(&name, table.spec.kind) => Err(DecodeError::NoTable(name).into()),
         Some(table) => Ok(Json(StatusCode::OK, describe(table, None)).into_response()),
         None => Err(DecodeError::NoTable(name).into()),
     }

@@ -6,7 +6,8 @@
 //!
 //! Spans, hot and cold, and log records of the trace, each in order of time, and as rows of their tables. `limit` bounds
 //! either list, 10,000 when it is not said; a list that is cut is named in `warnings`. Whoever looks at a trace wants
-//! what there is: a store that does not answer is a warning here, and only all of them together an error. A trace of
+//! what there is: a store that does not answer, or a table that the caller may not read, is a warning here, and only both
+//! together an error. A trace of
 //! which nothing is known is answered with 404.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use arrow::record_batch::RecordBatch;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use futures::stream::TryStreamExt as _;
@@ -23,8 +24,8 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
-use super::Shared;
 use super::rows::{json, parameters, warn};
+use super::{Shared, caller_of};
 use crate::decode::DecodeError;
 use crate::ingest::{Caller, Protocol};
 use crate::registry::{TableDef, builtin};
@@ -54,13 +55,15 @@ async fn trace(
     State(shared): State<Shared>,
     id: Result<Path<String>, PathRejection>,
     Query(given): Query<Vec<(String, String)>>,
+    request: Request,
 ) -> Result<Response, Rejection> {
     let Path(id) = id.map_err(|error| Rejection::Malformed(error.body_text()))?;
     let id = trace_id(&id)?;
     let limit = limit(&given)?;
+    let caller = caller_of(request.extensions(), Protocol::Rest);
     let (spans, logs) = futures::join!(
-        part(&shared, builtin::TRACES_SPANS, &id, limit),
-        part(&shared, builtin::LOGS_EVENTS, &id, limit),
+        part(&shared, &caller, builtin::TRACES_SPANS, &id, limit),
+        part(&shared, &caller, builtin::LOGS_EVENTS, &id, limit),
     );
     let (spans, logs) = match (spans, logs) {
         (Err(rejection), Err(_)) => return Err(rejection),
@@ -85,11 +88,17 @@ async fn trace(
 }
 
 /// The rows of a table that belong to the trace, oldest first.
-async fn part(shared: &Shared, table: &str, id: &str, limit: usize) -> Result<Part, Rejection> {
-    let caller = Caller::anonymous(Protocol::Rest);
+async fn part(
+    shared: &Shared,
+    caller: &Caller,
+    table: &str,
+    id: &str,
+    limit: usize,
+) -> Result<Part, Rejection> {
     let tables = shared.ingest.tables();
     let table = tables.table(&caller.tenant, table).ok_or_else(|| DecodeError::NoTable(table.to_owned()))?;
     let table = Arc::clone(table);
+    caller.rights.require_table(table.name().as_str(), table.spec.kind)?;
     let filters = std::iter::once(("trace_id".to_owned(), Value::from(id))).collect();
     // One more tells whether there are more.
     let query = ReadQuery::new(Arc::clone(&table), None, None, &filters, limit + 1)

@@ -48,12 +48,21 @@ pub fn tables(tenant: &Tenant) -> Result<Vec<TableDef>, BuiltinError> {
         .collect()
 }
 
-/// Whether callers may not register a table with this name: it is built in, one of Tidewell's own, or the short name of
-/// a signal in the addresses.
+/// The names of the built-in tables.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DEFINITIONS.iter().map(|&(name, _)| name)
+}
+
+/// Views over built-in tables, under names that queries elsewhere use.
+const VIEWS: [&str; 4] = ["logs", "observability_events", "otel_logs", "otel_traces"];
+
+/// Whether callers may not register a table with this name: it is built in, one of Tidewell's own, a view, or the short
+/// name of a signal in the addresses.
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with("tidewell_")
         || name.starts_with("table_registry")
         || matches!(name, "metrics" | "logs" | "traces")
+        || VIEWS.contains(&name)
         || DEFINITIONS.iter().any(|&(builtin, _)| builtin == name)
 }
 

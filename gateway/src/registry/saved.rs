@@ -3,10 +3,12 @@
 //!
 //! The file is one JSON document, `{"tables":[{"tenant":..,"version":..,"spec":..},..]}`, replaced as a whole.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{Snapshot, TableDef, TableSpec, Tenant};
@@ -35,20 +37,27 @@ struct Row {
 }
 
 impl SavedTables {
-    /// The tables saved in a directory, which exists; none when the file is missing. A file that cannot be read is
-    /// reported and counts as missing: the registry in Postgres is the truth.
+    /// The tables saved in a directory; see [`SavedTables::read`].
     pub fn open(directory: &Path) -> (Self, Vec<TableDef>) {
-        let path = directory.join(NAME);
-        let content = match std::fs::read(&path) {
+        let saved = Self { path: directory.join(NAME), content: Mutex::default() };
+        let tables = saved.read();
+        (saved, tables)
+    }
+
+    /// The saved tables; none when the file is missing. A file that cannot be read is reported and counts as missing: the
+    /// registry in Postgres is the truth. Blocks on the disk.
+    pub(super) fn read(&self) -> Vec<TableDef> {
+        let content = match std::fs::read(&self.path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
-                tracing::error!(path = %path.display(), %error, "the saved tables cannot be read");
+                tracing::error!(path = %self.path.display(), %error, "the saved tables cannot be read");
                 Vec::new()
             }
         };
-        let tables = if content.is_empty() { Vec::new() } else { read(&path, &content) };
-        (Self { path, content: Mutex::new(content) }, tables)
+        let tables = if content.is_empty() { Vec::new() } else { read(&self.path, &content) };
+        *self.content.lock() = content;
+        tables
     }
 
     /// Saves a snapshot, if it is another one than the file holds. Blocks on the disk. What cannot be saved is reported:
@@ -80,15 +89,25 @@ impl SavedTables {
     /// The file is the old one or the new one, whatever happens in between.
     fn replace(&self, content: &[u8]) -> io::Result<()> {
         let temporary = self.path.with_extension("tmp");
-        let mut file = std::fs::File::create(&temporary)?;
+        // Not emptied: it has the blocks that were set aside the last time.
+        let mut file = File::options().write(true).create(true).truncate(false).open(&temporary)?;
         file.write_all(content)?;
+        file.set_len(content.len() as u64)?;
         file.sync_data()?;
         std::fs::rename(&temporary, &self.path)?;
-        match self.path.parent() {
-            Some(directory) => std::fs::File::open(directory)?.sync_data(),
-            None => Ok(()),
+        if let Some(directory) = self.path.parent() {
+            File::open(directory)?.sync_data()?;
         }
+        if let Err(error) = set_aside(&temporary, 2 * content.len() as u64) {
+            tracing::debug!(path = %temporary.display(), %error, "no space is set aside for the tables");
+        }
+        Ok(())
     }
+}
+
+/// Takes the blocks that the next document needs, should the disk be full by then.
+fn set_aside(path: &Path, bytes: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(File::create(path)?, FallocateFlags::KEEP_SIZE, 0, bytes)?)
 }
 
 fn read(path: &Path, content: &[u8]) -> Vec<TableDef> {
@@ -130,6 +149,10 @@ mod tests {
         let mut expected = all;
         expected.sort_by(|a, b| a.name().cmp(b.name()));
         assert_eq!(tables, expected);
+
+        // A shorter document in the blocks that were set aside for a longer one.
+        saved.save(&Snapshot::new(builtin::tables(&Tenant::default()).unwrap().into_iter().take(1)));
+        assert_eq!(SavedTables::open(directory.path()).1.len(), 1);
 
         std::fs::write(directory.path().join(NAME), "{").unwrap();
         assert!(SavedTables::open(directory.path()).1.is_empty());

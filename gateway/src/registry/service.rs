@@ -74,7 +74,8 @@ pub struct Registry {
     /// None for a registry that lives for one command.
     saved: Option<Arc<SavedTables>>,
     /// Held from reading the rows until they are published, so that an older reading never replaces a newer one.
-    refreshing: tokio::sync::Mutex<()>,
+    /// Whether that was ever done.
+    refreshing: tokio::sync::Mutex<bool>,
 }
 
 impl Registry {
@@ -113,7 +114,7 @@ impl Registry {
 
     /// Reads `table_registry` and publishes what it says.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        let _turn = self.refreshing.lock().await;
+        let mut refreshed = self.refreshing.lock().await;
         let mut tables =
             builtin::tables(&Tenant::default()).map_err(|error| registry_row("built-in", error))?;
         for row in self.rows.load().await? {
@@ -128,12 +129,28 @@ impl Registry {
         }
         let snapshot = Snapshot::new(tables);
         self.cell.publish(snapshot.clone());
+        *refreshed = true;
         if let Some(saved) = self.saved.clone()
             && let Err(error) = tokio::task::spawn_blocking(move || saved.save(&snapshot)).await
         {
             tracing::error!(%error, "the tables were not saved");
         }
         Ok(())
+    }
+
+    /// Publishes the saved tables once more, for a directory that was away when the registry was made. What has been read
+    /// from Postgres meanwhile counts more.
+    pub async fn reload_saved(&self) {
+        let refreshed = self.refreshing.lock().await;
+        let (Some(saved), false) = (self.saved.clone(), *refreshed) else { return };
+        let reload = move || -> Result<Snapshot, builtin::BuiltinError> {
+            Ok(Snapshot::new(saved.read().into_iter().chain(builtin::tables(&Tenant::default())?)))
+        };
+        match tokio::task::spawn_blocking(reload).await {
+            Ok(Ok(snapshot)) => self.cell.publish(snapshot),
+            Ok(Err(error)) => tracing::error!(%error, "the saved tables cannot be published"),
+            Err(error) => tracing::error!(%error, "the saved tables were not read"),
+        }
     }
 
     /// Follows `table_registry` until `stop`.

@@ -14,6 +14,7 @@ pub mod read;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod timescale;
+pub mod tls;
 
 use std::collections::HashMap;
 

@@ -63,6 +63,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn is_in_place(&self) -> io::Result<bool>;
     /// Asks for space up to `bytes` ahead of the writes; the length stays. Only a hint.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
+    /// Takes space up to `bytes` for good: writes up to there find it. The length stays.
+    /// [`io::ErrorKind::Unsupported`]: the file system cannot.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
 }
 
 /// The file system of this machine.
@@ -216,6 +219,10 @@ impl DiskFile for LocalFile {
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
         Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.reserve(bytes)
     }
 
     fn is_in_place(&self) -> io::Result<bool> {

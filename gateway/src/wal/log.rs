@@ -54,7 +54,7 @@ impl<T: Send + Sync + 'static> Log<T> {
         let ring = Arc::new(Mutex::new(Ring::new(options.recent_bytes)));
         let (synced_sender, synced) = watch::channel(recovery.last);
         let (ended_sender, ended) = watch::channel(());
-        let writer = Writer::new(
+        let mut writer = Writer::new(
             Arc::clone(&directory),
             Arc::clone(&queue),
             Arc::clone(&ring),
@@ -62,6 +62,7 @@ impl<T: Send + Sync + 'static> Log<T> {
             lock,
             active,
         );
+        writer.set_aside();
         std::thread::Builder::new()
             .name(format!("wal-{name}"))
             .spawn(move || {

@@ -21,6 +21,7 @@
 //! | `lock` | empty; locked (`flock`) by the process that writes |
 //! | `NNNNNNNNNNNNNNNNNNNN.wal` | a segment, named after the position of its first frame ([`segment`], [`frame`]) |
 //! | `*.tmp` | a segment that was being created: removed at the next start |
+//! | `reserve` | empty, with blocks of the disk that are kept for delivery ([`reserve`]) |
 //! | `quarantine/SEGMENT-OFFSET.bin` | bytes that could not be read, as they stood in the segment |
 
 mod budget;
@@ -35,6 +36,7 @@ mod quarantine;
 mod queue;
 mod reader;
 mod recovery;
+mod reserve;
 mod ring;
 mod scan;
 pub mod segment;
@@ -77,7 +79,7 @@ pub struct LogOptions {
     /// A segment that reached this many bytes gets no more frames.
     pub segment_bytes: u64,
     /// Most bytes of all segments together; beyond it only frames of other kinds than [`ORDINARY_KIND`] are taken,
-    /// up to a reserve of a sixteenth.
+    /// up to a sixteenth more.
     pub max_bytes: u64,
     /// Released segments are kept until their last frame is this old,
     pub retain_age: Duration,

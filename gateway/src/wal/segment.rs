@@ -142,10 +142,32 @@ impl Header {
 
     /// Creates the segment durably under its name, in the place of one that has the name.
     pub(super) fn create(&self, disk: &dyn Disk, directory: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.create_as(disk, directory, |temporary| disk.create(temporary))
+    }
+
+    /// The same, of an empty file that is there already.
+    pub(super) fn create_of(
+        &self,
+        disk: &dyn Disk,
+        directory: &Path,
+        empty: &Path,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        self.create_as(disk, directory, |temporary| {
+            disk.rename(empty, temporary)?;
+            disk.open(temporary, true)
+        })
+    }
+
+    fn create_as(
+        &self,
+        disk: &dyn Disk,
+        directory: &Path,
+        make: impl FnOnce(&Path) -> io::Result<Arc<dyn DiskFile>>,
+    ) -> io::Result<Arc<dyn DiskFile>> {
         let path = path(directory, self.first);
         let temporary = path.with_extension("tmp");
         let created = (|| {
-            let file = disk.create(&temporary)?;
+            let file = make(&temporary)?;
             write_full(&*file, &mut [IoSlice::new(&self.encode())], 0)?;
             file.sync()?;
             disk.rename(&temporary, &path)?;

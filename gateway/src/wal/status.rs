@@ -43,6 +43,27 @@ pub struct LogStatus {
 }
 
 impl LogStatus {
+    /// That of a log which could not be opened yet.
+    pub(crate) fn unopened(max_bytes: u64, reason: Arc<str>) -> Self {
+        Self {
+            used_bytes: 0,
+            needed_bytes: 0,
+            max_bytes,
+            segments: 0,
+            oldest: Position::default(),
+            synced: Position::default(),
+            released: Position::default(),
+            last_sync: Duration::ZERO,
+            syncs: 0,
+            failures: 0,
+            refused: 0,
+            quarantined: Vec::new(),
+            quarantined_bytes: 0,
+            recent_bytes: 0,
+            unwritable: Some(reason),
+        }
+    }
+
     pub(super) fn of(directory: &Directory) -> Self {
         directory.with(|state| Self {
             used_bytes: state.segments.used(),

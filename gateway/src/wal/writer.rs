@@ -6,6 +6,7 @@
 //! position that was not durable, which makes void whatever the old one still holds behind it.
 
 mod segments;
+mod space;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::disk::{DiskFile, write_full};
 use super::frame::{HEAD_BYTES, Head, MARK_KIND, body_crc};
 use super::queue::{Pending, Queue, Work};
 use super::recovery::now_nanos;
+use super::reserve::Reserve;
 use super::ring::Ring;
 use super::segment::FRAMES_AT;
 use super::{AppendError, Position};
@@ -53,6 +55,9 @@ pub(super) struct Writer<T> {
     retry_at: Instant,
     /// The last failure, for those who waited then.
     reason: Arc<str>,
+    /// Whether that was for want of space.
+    lacks_space: bool,
+    reserve: Reserve,
 }
 
 #[derive(Debug)]
@@ -77,6 +82,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             (first, state.durable_bytes, state.durable_end)
         });
         let active = Some(Active { file, first, bytes });
+        let reserve = Reserve::new(&directory.path, &directory.options);
         Self {
             directory,
             queue,
@@ -89,6 +95,8 @@ impl<T: Send + Sync + 'static> Writer<T> {
             lazy_since: None,
             retry_at: Instant::now(),
             reason: Arc::from("nothing was tried"),
+            lacks_space: false,
+            reserve,
         }
     }
 
@@ -133,7 +141,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             self.sync();
         }
         // Nobody may try again while the log says that it cannot be written: try in their place.
-        if !self.is_well() && self.mark() {
+        if !self.is_well() && self.set_aside() && self.mark() {
             self.sync();
         }
         self.directory.retire();
@@ -150,9 +158,9 @@ impl<T: Send + Sync + 'static> Writer<T> {
     }
 
     /// Writes a group of frames, syncs, and answers those who wait.
-    fn commit(&mut self, group: Vec<Pending<T>>) {
+    fn commit(&mut self, mut group: Vec<Pending<T>>) {
         if self.active.is_none() && !self.heal() {
-            return self.fail(group);
+            group = self.rescue(group);
         }
         let mut admitted = Vec::with_capacity(group.len());
         let mut bytes = 0;
@@ -172,10 +180,16 @@ impl<T: Send + Sync + 'static> Writer<T> {
             active.bytes > FRAMES_AT && active.bytes + bytes > self.directory.options.segment_bytes
         });
         if full && !self.roll() {
-            return self.fail(admitted);
+            admitted = self.rescue(admitted);
         }
-        if !self.write(&admitted) {
-            return self.fail(admitted);
+        if !admitted.is_empty() && !self.write(&admitted) {
+            admitted = self.rescue(admitted);
+            if !admitted.is_empty() && !self.write(&admitted) {
+                return self.fail(admitted);
+            }
+        }
+        if admitted.is_empty() {
+            return;
         }
         self.keep_recent(&mut admitted);
         let now = Instant::now();
@@ -192,6 +206,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
 
     /// Whether there is room for a frame behind `before` bytes of its group.
     fn admit(&mut self, frame: &Pending<T>, before: u64) -> Result<(), AppendError> {
+        self.check_space(frame.kind)?;
         let limit = limit(&self.directory.options, frame.kind);
         let bytes = before + frame.frame_bytes();
         if self.directory.make_room(bytes, limit) {
@@ -245,9 +260,9 @@ impl<T: Send + Sync + 'static> Writer<T> {
                 continue;
             }
             if is_out_of_space(&error) && file.truncate(at).is_ok() {
-                self.failed(&error.to_string());
+                self.failed(&error);
             } else {
-                self.seal(&error.to_string());
+                self.seal(&error);
             }
             return false;
         }
@@ -284,19 +299,21 @@ impl<T: Send + Sync + 'static> Writer<T> {
         let took = match synced {
             Ok(took) => took,
             Err(error) => {
-                self.seal(&error.to_string());
+                self.seal(&error);
                 return false;
             }
         };
         fault_point::reached(Point::WalAfterSync);
         self.durable = self.next;
         self.lazy_since = None;
+        self.lacks_space = false;
+        let shortage = self.reserve.shortage();
         self.directory.with(|state| {
             state.durable_end = self.durable;
             state.durable_bytes = active.bytes;
             state.health.last_sync = took;
             state.health.syncs += 1;
-            state.health.unwritable = None;
+            state.health.unwritable = shortage;
         });
         self.synced.send_replace(Position(self.durable - 1));
         true

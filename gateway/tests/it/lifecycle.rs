@@ -28,6 +28,45 @@ async fn a_gateway_prepares_its_tables_and_a_taken_port_is_named() {
     gateway.stop().await;
 }
 
+/// Scenario: a file stands where the directory of the logs should be when a gateway starts; then it goes. Another gateway
+/// is started on the same directory.
+/// Guarantees: the first answers, is not ready, says why, and refuses writes as retryable; it takes them without a restart
+/// as soon as the directory can be made. The second is refused at once, since it could never have the logs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_its_logs_lives_and_takes_writes_when_they_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("wal");
+    std::fs::write(&directory, "in the way").unwrap();
+    let gateway = TestGateway::start_unready(|config| config.wal.directory = directory.clone()).await;
+    let record = serde_json::json!({"message": "early"});
+    let (status, refusal) = gateway.post_json("/write/logs", &record).await;
+    assert_eq!(status, 503, "{refusal}");
+    let answer = gateway.request(reqwest::Method::GET, "/readyz").send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    let report: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(report["status"], "unavailable");
+    let logs = report["unwritable_logs"].as_array().unwrap();
+    assert_eq!(logs.len(), 3);
+    assert!(logs[0]["reason"].as_str().unwrap().contains("wal.directory"), "{report}");
+    for path in ["/healthz", "/metrics"] {
+        assert_eq!(gateway.request(reqwest::Method::GET, path).send().await.unwrap().status().as_u16(), 200);
+    }
+    std::fs::remove_file(&directory).unwrap();
+    tokio::time::timeout(Duration::from_secs(60), gateway.server.ready()).await.expect("the logs are opened");
+    assert_eq!(gateway.post_json("/write/logs", &record).await.0, 200);
+    let answer = gateway.request(reqwest::Method::GET, "/readyz").send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+
+    let mut config = gateway.databases.config();
+    config.http.listen.set_port(0);
+    config.grpc.listen.set_port(0);
+    config.wal.directory = directory;
+    let error = Server::start(config).await.expect_err("the logs are another gateway's");
+    assert!(matches!(error, StartError::Logs(_)), "{error}");
+    assert!(error.to_string().contains("in use"), "{error}");
+    gateway.stop().await;
+}
+
 /// Scenario: neither store answers when the gateway starts; it takes a record of each kind and is stopped. A second one
 /// starts on the same logs, with the stores there.
 /// Guarantees: records are taken without any store and survive the restart; the stores get each exactly once.

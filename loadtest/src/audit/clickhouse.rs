@@ -33,6 +33,12 @@ impl ClickHouse {
 
     /// The answer to a statement.
     pub(crate) async fn query(&self, statement: String) -> Result<String> {
+        let answer = self.send("/", Bytes::from(statement)).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// The answer to a body that is sent to this path and query.
+    pub(crate) async fn send(&self, path: &str, body: Bytes) -> Result<Bytes> {
         let authority = self.url.authority().context("the address of ClickHouse has no host")?;
         let address = (authority.host(), authority.port_u16().unwrap_or(8123));
         let socket = TcpStream::connect(address).await;
@@ -40,20 +46,19 @@ impl ClickHouse {
         let (mut sender, connection) = handshake(TokioIo::new(socket)).await?;
         // Ends with the sender; an error shows in the request that it broke.
         tokio::spawn(connection);
-        let request = Request::post("/")
+        let request = Request::post(path)
             .header("Host", authority.as_str())
             .header("X-ClickHouse-User", &self.user)
             .header("X-ClickHouse-Key", &self.password)
-            .body(Full::new(Bytes::from(statement)))?;
+            .body(Full::new(body))?;
         let response = sender.send_request(request).await.context("ClickHouse does not answer")?;
         let status = response.status();
         let body =
             response.into_body().collect().await.context("ClickHouse broke off its answer")?.to_bytes();
-        let text = String::from_utf8_lossy(&body).into_owned();
         if status != http::StatusCode::OK {
-            bail!("ClickHouse refuses: {status}: {}", text.trim());
+            bail!("ClickHouse refuses: {status}: {}", String::from_utf8_lossy(&body).trim());
         }
-        Ok(text)
+        Ok(body)
     }
 }
 

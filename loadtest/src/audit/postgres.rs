@@ -14,7 +14,7 @@ pub(super) async fn found(url: &str, question: &Question) -> Result<Vec<Found>> 
     rows.iter().map(read).collect()
 }
 
-async fn connect(url: &str) -> Result<Client> {
+pub(crate) async fn connect(url: &str) -> Result<Client> {
     let connected = tokio_postgres::connect(url, NoTls).await;
     let (client, connection) = connected.context("cannot connect to Postgres for the audit")?;
     // Ends with the client; an error shows in the statement that it broke.

@@ -19,6 +19,7 @@ fn measurement() -> Measurement {
         accepted: 3_000_000,
         rejected: 0,
         requests: 3_000,
+        stored_s: Some(60.5),
         failures: BTreeMap::new(),
         unsent: 0,
         levels: BTreeMap::from([("stored".to_owned(), 3_000)]),

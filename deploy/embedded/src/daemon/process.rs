@@ -24,6 +24,9 @@ pub(crate) struct Identity {
 impl Identity {
     /// Observes the process that has this id now; `None` when there is none or it has ended and waits to be reaped.
     ///
+    /// One that was killed waits to be reaped while its other threads still end, and keeps its ports and files until the
+    /// last of them has: until then it has not ended.
+    ///
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn observe(pid: i32) -> Result<Option<Self>> {
@@ -34,7 +37,8 @@ impl Identity {
         };
         let (state, started) =
             parse_stat(&stat).with_context(|| format!("cannot read /proc/{pid}/stat: {stat:?}"))?;
-        if matches!(state, 'Z' | 'X') {
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        if state == 'X' || (state == 'Z' && threads() <= 1) {
             return Ok(None);
         }
         let boot =
@@ -143,6 +147,32 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(!identity.is_running().unwrap());
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_runs_until_the_last_has() {
+        // The system call ends the calling thread alone; a program of ours would need unsafe code for it.
+        let program = format!(
+            "import ctypes, threading, time\n\
+             threading.Thread(target=time.sleep, args=(60,)).start()\n\
+             ctypes.CDLL(None).syscall({}, 0)",
+            libc::SYS_exit
+        );
+        let mut child = Command::new("python3").args(["-c", &program]).spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let is_zombie = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") Z ");
+        while !is_zombie() {
+            assert!(std::time::Instant::now() < deadline, "its first thread does not end");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let identity = Identity::observe(pid).unwrap().expect("its other thread sleeps");
+        assert!(identity.is_running().unwrap());
+        child.kill().unwrap();
+        while identity.is_running().unwrap() {
+            assert!(std::time::Instant::now() < deadline, "a killed process still counts as running");
+        }
+        child.wait().unwrap();
     }
 
     #[test]

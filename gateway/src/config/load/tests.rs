@@ -147,7 +147,7 @@ fn secrets_are_in_no_error() {
         "[timescale]\nurl = \"postgres://u:hunter2@\"\n",
         "[timescale]\nurl = \"postgres://u:pass@hunter2@db/x\"\npassword = \"hunter2\"\n",
         "[timescale]\nurl = \"postgres://u@db:hunter2/x\"\n",
-        "[timescale]\nurl = \"postgres://u:hunter2@db/x?sslmode=require\"\n",
+        "[timescale]\nurl = \"postgres://u:hunter2@db/x?sslmode=sometimes\"\n",
         "[timescale]\nurl = \"postgres://u:hunter2@db/x\"\npassword = \"hunter2\"\n",
         "[clickhouse]\nurl = \"http://u:hunter2@127.0.0.1:8123\"\n",
         "[clickhouse]\nurl = \"http://127.0.0.1:8123?password=hunter2\"\n",

@@ -83,9 +83,7 @@ fn addresses_of_stores_are_whole() {
     ] {
         refused("timescale.url", |config| config.timescale.url = Secret::new(url));
     }
-    refused("timescale.url", |config| {
-        config.timescale.url = Secret::new("postgres://u@db/x?sslmode=require")
-    });
+    refused("timescale.url", |config| config.timescale.ca_file = Some("ca.pem".into()));
     refused("timescale.password", |config| {
         config.timescale.url = Secret::new("postgres://u:p@db/x");
         config.timescale.password = Secret::new("q");

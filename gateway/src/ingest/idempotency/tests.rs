@@ -107,7 +107,7 @@ fn bodies_are_recognised_for_the_protocols_that_are_listed() {
     let index = index(10);
     let payload = Payload::new("logs", Bytes::from_static(b"body"));
     let identify = |protocol, options: &RequestOptions, payload: &Payload| {
-        index.identify(&Caller::anonymous(protocol), options, payload).map(|identity| identity.scope())
+        index.identify(&Caller::own("a", protocol), options, payload).map(|identity| identity.scope())
     };
     let none = RequestOptions::default();
     let named = RequestOptions { key: Some(IdempotencyKey::new(b"k").unwrap()), ..none.clone() };
@@ -118,7 +118,7 @@ fn bodies_are_recognised_for_the_protocols_that_are_listed() {
     let empty = Payload::new("logs", Bytes::new());
     assert_eq!(identify(Protocol::OtlpGrpc, &none, &empty), None, "there is nothing to store twice");
 
-    let by_body = index.identify(&Caller::anonymous(Protocol::OtlpGrpc), &none, &payload).unwrap();
+    let by_body = index.identify(&Caller::own("a", Protocol::OtlpGrpc), &none, &payload).unwrap();
     begun(index.begin(&by_body)).complete(answer(1));
     let Begin::Done(receipt) = index.begin(&by_body) else { panic!("it is known") };
     assert!(receipt.warnings[0].contains("idempotency.identical_bodies"), "{receipt:?}");

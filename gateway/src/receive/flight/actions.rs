@@ -7,7 +7,7 @@
 
 use arrow_flight::{Action, ActionType, Result as ActionResult};
 
-use crate::ingest::{Caller, Readiness};
+use crate::ingest::{Caller, Scope};
 use crate::receive::{Shared, schema};
 use crate::rejection::Rejection;
 
@@ -37,7 +37,10 @@ pub(super) async fn run(
 ) -> Result<ActionResult, Rejection> {
     let answer = match action.r#type.as_str() {
         REGISTER => register(shared, caller, &action.body).await?,
-        HEALTHCHECK => health(shared.ingest.readiness())?,
+        HEALTHCHECK => {
+            shared.ingest.check_ready()?;
+            br#"{"status":"serving"}"#.to_vec()
+        }
         other => {
             return Err(Rejection::NotFound(format!(
                 "there is no action {other:?}: use {REGISTER} or {HEALTHCHECK}"
@@ -56,15 +59,9 @@ async fn register(shared: &Shared, caller: &Caller, body: &[u8]) -> Result<Vec<u
         )));
     }
     let spec = schema::read_definition(body)?;
+    caller.rights.require(Scope::Register)?;
+    caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
     let (done, table) = shared.registry.register(&caller.tenant, spec, &caller.name).await?;
     serde_json::to_vec(&schema::describe(&table, Some(done)))
         .map_err(|error| Rejection::Internal(format!("a definition could not be written: {error}")))
-}
-
-fn health(readiness: Readiness) -> Result<Vec<u8>, Rejection> {
-    match readiness {
-        Readiness::Ready => Ok(br#"{"status":"serving"}"#.to_vec()),
-        Readiness::Starting => Err(Rejection::unavailable("the gateway is starting")),
-        Readiness::Stopping => Err(Rejection::unavailable("the gateway is shutting down")),
-    }
 }

@@ -118,6 +118,7 @@ impl Query {
         let tables = shared.ingest.tables();
         let table = tables
             .table(&caller.tenant, &self.table)
+            .filter(|table| caller.rights.cover(&self.table, table.spec.kind))
             .ok_or_else(|| DecodeError::NoTable(self.table.clone()))?;
         match self.kind {
             Some(kind) if kind != table.spec.kind => Err(malformed(format!(

@@ -18,6 +18,8 @@ mod get;
 mod put;
 mod put_ack;
 
+use std::sync::Arc;
+
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
@@ -32,8 +34,7 @@ use tonic::{Request, Response, Status, Streaming};
 use self::descriptor::Query;
 use self::put::Put;
 use super::acks::acknowledge;
-use super::connections::Peer;
-use super::{Shared, options};
+use super::{Shared, caller_of, options};
 use crate::ingest::{Caller, LOWEST_ACK, Protocol};
 use crate::registry::TableDef;
 use crate::rejection::Rejection;
@@ -60,14 +61,15 @@ pub struct Flight {
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
 impl Flight {
-    fn caller() -> Caller {
-        Caller::anonymous(Protocol::Flight)
-    }
-
-    fn query(&self, descriptor: &FlightDescriptor) -> Result<Query, Status> {
+    /// The query of a descriptor, with its table.
+    fn query(
+        &self,
+        caller: &Caller,
+        descriptor: &FlightDescriptor,
+    ) -> Result<(Query, Arc<TableDef>), Status> {
         let query = Query::of_descriptor(descriptor).and_then(|query| {
-            query.table(&self.shared, &Self::caller())?;
-            Ok(query)
+            let table = query.table(&self.shared, caller)?;
+            Ok((query, table))
         });
         query.map_err(|rejection| rejection.to_status())
     }
@@ -90,7 +92,7 @@ impl FlightService for Flight {
         let options =
             options::of_stream(request.metadata().as_ref(), "app_metadata {\"idempotency_key\":..}")
                 .map_err(|rejection| rejection.to_status())?;
-        let caller = Self::caller().at(Peer::of(request.extensions()));
+        let caller = caller_of(request.extensions(), Protocol::Flight);
         let source = Put::new(Shared::clone(&self.shared), caller, options, request.into_inner());
         let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(put_ack::put_results()).boxed());
@@ -99,9 +101,10 @@ impl FlightService for Flight {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let caller = caller_of(request.extensions(), Protocol::Flight);
         let query = Query::of_ticket(&request.into_inner().ticket);
         let query = query.map_err(|rejection| rejection.to_status())?;
-        let rows = get::rows(&self.shared, &Self::caller(), &query).await;
+        let rows = get::rows(&self.shared, &caller, &query).await;
         rows.map(Response::new).map_err(|rejection| rejection.to_status())
     }
 
@@ -109,26 +112,27 @@ impl FlightService for Flight {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
+        let caller = caller_of(request.extensions(), Protocol::Flight);
         let descriptor = request.into_inner();
-        let query = self.query(&descriptor)?;
-        let table = query.table(&self.shared, &Self::caller()).map_err(|rejection| rejection.to_status())?;
+        let (query, table) = self.query(&caller, &descriptor)?;
         let info = flight_info(&table, descriptor, &query);
         info.map(Response::new).map_err(|rejection| rejection.to_status())
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let query = self.query(&request.into_inner())?;
-        let table = query.table(&self.shared, &Self::caller()).map_err(|rejection| rejection.to_status())?;
+        let caller = caller_of(request.extensions(), Protocol::Flight);
+        let (_, table) = self.query(&caller, &request.into_inner())?;
         let schema = SchemaResult::try_from(SchemaAsIpc::new(table.arrow(), &IpcWriteOptions::default()));
         schema.map(Response::new).map_err(|error| internal(&error).to_status())
     }
 
     async fn list_flights(
         &self,
-        _request: Request<Criteria>,
+        request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        let tables = self.shared.ingest.tables().tables(&Self::caller().tenant);
-        let infos = tables.into_iter().map(|table| {
+        let caller = caller_of(request.extensions(), Protocol::Flight);
+        let tables = self.shared.ingest.tables().tables(&caller.tenant);
+        let infos = caller.rights.visible(tables).map(|table| {
             let name = table.name().to_string();
             let info = flight_info(&table, FlightDescriptor::new_path(vec![name.clone()]), &Query::all(name));
             info.map_err(|rejection| rejection.to_status())
@@ -144,7 +148,8 @@ impl FlightService for Flight {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let result = actions::run(&self.shared, &Self::caller(), &request.into_inner()).await;
+        let caller = caller_of(request.extensions(), Protocol::Flight);
+        let result = actions::run(&self.shared, &caller, &request.into_inner()).await;
         let result = result.map_err(|rejection| rejection.to_status())?;
         Ok(Response::new(futures::stream::once(async { Ok(result) }).boxed()))
     }

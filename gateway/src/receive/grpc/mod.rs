@@ -21,8 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::write_stream::WriteStream;
 use super::acks::acknowledge;
-use super::connections::Peer;
-use super::{Shared, options};
+use super::{Shared, caller_of, options};
 use crate::decode::{DecodeContext, tidewell_v1};
 use crate::ingest::{AckLevel, Caller, LOWEST_ACK, Payload, Protocol, Receipt, RequestOptions};
 use crate::rejection::Rejection;
@@ -51,7 +50,7 @@ impl Ingest for IngestService {
 
     async fn write(&self, request: Request<RawMessage>) -> Result<Response<v1::WriteResponse>, Status> {
         let begun = Instant::now();
-        let caller = Caller::anonymous(Protocol::Grpc).at(Peer::of(request.extensions()));
+        let caller = caller_of(request.extensions(), Protocol::Grpc);
         let options = options::of_request(request.metadata().as_ref())
             .map_err(|rejection| self.shared.refuse(caller.protocol, rejection, begun).to_status())?;
         let RawMessage(body) = request.into_inner();
@@ -75,7 +74,7 @@ impl Ingest for IngestService {
     ) -> Result<Response<Self::WriteStreamStream>, Status> {
         let options = options::of_stream(request.metadata().as_ref(), "batch.idempotency_key");
         let options = options.map_err(|rejection| rejection.to_status())?;
-        let caller = Caller::anonymous(Protocol::Grpc).at(Peer::of(request.extensions()));
+        let caller = caller_of(request.extensions(), Protocol::Grpc);
         let source = WriteStream::new(Shared::clone(&self.shared), caller, options, request.into_inner());
         let acks = acknowledge(source, self.shared.ingest.watch_readiness());
         let mut response = Response::new(acks.map_ok(write_stream::with_totals()).boxed());
@@ -87,7 +86,7 @@ impl Ingest for IngestService {
         &self,
         request: Request<RawMessage>,
     ) -> Result<Response<v1::RegisterTableResponse>, Status> {
-        let caller = Caller::anonymous(Protocol::Grpc);
+        let caller = caller_of(request.extensions(), Protocol::Grpc);
         let registered = tables::register(&self.shared, &caller, &request.into_inner()).await;
         registered.map(Response::new).map_err(|rejection| rejection.to_status())
     }
@@ -96,16 +95,16 @@ impl Ingest for IngestService {
         &self,
         request: Request<v1::DescribeTableRequest>,
     ) -> Result<Response<v1::DescribeTableResponse>, Status> {
-        let caller = Caller::anonymous(Protocol::Grpc);
+        let caller = caller_of(request.extensions(), Protocol::Grpc);
         let described = tables::describe(&self.shared, &caller, &request.into_inner().table_name);
         described.map(Response::new).map_err(|rejection| rejection.to_status())
     }
 
     async fn list_tables(
         &self,
-        _request: Request<v1::ListTablesRequest>,
+        request: Request<v1::ListTablesRequest>,
     ) -> Result<Response<v1::ListTablesResponse>, Status> {
-        let caller = Caller::anonymous(Protocol::Grpc);
+        let caller = caller_of(request.extensions(), Protocol::Grpc);
         tables::list(&self.shared, &caller).map(Response::new).map_err(|rejection| rejection.to_status())
     }
 }

@@ -31,6 +31,7 @@ pub(super) async fn register(
     let request = v1::RegisterTableRequest::decode(bytes.as_ref())
         .map_err(|error| Rejection::Malformed(format!("the request is not valid protobuf: {error}")))?;
     let spec = spec(request.table.unwrap_or_default())?;
+    caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
     let (done, table) = shared.registry.register(&caller.tenant, spec, &caller.name).await?;
     Ok(v1::RegisterTableResponse {
         table: Some(description(&table)?),
@@ -45,14 +46,16 @@ pub(super) fn describe(
     name: &str,
 ) -> Result<v1::DescribeTableResponse, Rejection> {
     let tables = shared.ingest.tables();
-    let table = tables.table(&caller.tenant, name).ok_or_else(|| DecodeError::NoTable(name.to_owned()))?;
+    let table = tables.table(&caller.tenant, name);
+    let table = table.filter(|table| caller.rights.cover(name, table.spec.kind));
+    let table = table.ok_or_else(|| DecodeError::NoTable(name.to_owned()))?;
     Ok(v1::DescribeTableResponse { table: Some(description(table)?) })
 }
 
 /// Describes all tables of the caller.
 pub(super) fn list(shared: &Shared, caller: &Caller) -> Result<v1::ListTablesResponse, Rejection> {
     let tables = shared.ingest.tables().tables(&caller.tenant);
-    let tables = tables.iter().map(|table| description(table)).collect::<Result<_, _>>()?;
+    let tables = caller.rights.visible(&tables).map(|table| description(table)).collect::<Result<_, _>>()?;
     Ok(v1::ListTablesResponse { tables })
 }
 

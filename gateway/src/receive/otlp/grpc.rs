@@ -20,9 +20,8 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::{Logs, Metrics, Signal, Traces};
-use crate::ingest::{Caller, Payload, Protocol};
-use crate::receive::connections::Peer;
-use crate::receive::{Shared, options};
+use crate::ingest::{Payload, Protocol};
+use crate::receive::{Shared, caller_of, options};
 use crate::rejection::{Rejection, partial_success};
 
 /// The names of the services.
@@ -57,7 +56,7 @@ async fn export<S: Signal>(
     request: Request<RawMessage>,
 ) -> Result<Response<S::Response>, Rejection> {
     let begun = Instant::now();
-    let caller = Caller::anonymous(Protocol::OtlpGrpc).at(Peer::of(request.extensions()));
+    let caller = caller_of(request.extensions(), Protocol::OtlpGrpc);
     let options = options::of_request(request.metadata().as_ref())
         .map_err(|rejection| shared.refuse(caller.protocol, rejection, begun))?;
     let RawMessage(body) = request.into_inner();

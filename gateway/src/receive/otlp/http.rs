@@ -24,10 +24,10 @@ use serde_json::json;
 
 use super::{Logs, Metrics, PartialSuccess, Signal, Traces};
 use crate::decode::DecodeContext;
-use crate::ingest::{Caller, Payload, Protocol, Receipt, RequestOptions};
+use crate::ingest::{Payload, Protocol, Receipt, RequestOptions, Scope};
 use crate::receive::body::{self, ReceivedBody};
 use crate::receive::connections::Peer;
-use crate::receive::{Shared, http_answer, options};
+use crate::receive::{Shared, auth, caller_of, http_answer, options};
 use crate::rejection::{Rejection, partial_success};
 
 /// The addresses of this protocol.
@@ -37,6 +37,17 @@ pub fn routes() -> Router<Shared> {
         .route(Metrics::PATH, post(export::<Metrics>).fallback(refuse_method))
         .route(Traces::PATH, post(export::<Traces>).fallback(refuse_method))
 }
+
+/// What these addresses ask of their callers.
+pub(in crate::receive) const DOOR: auth::Door = auth::Door {
+    look: Some(Scope::Write),
+    change: Some(Scope::Write),
+    word: |shared, headers, rejection, begun| {
+        let format = Format::of(headers);
+        let rejection = shared.refuse(protocol(&format), rejection, begun);
+        refusal(format.unwrap_or(Format::Protobuf), &rejection)
+    },
+};
 
 /// The format of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +92,7 @@ async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Re
     let begun = Instant::now();
     let format = Format::of(request.headers());
     let protocol = protocol(&format);
-    let caller = Caller::anonymous(protocol).at(Peer::of(request.extensions()));
+    let caller = caller_of(request.extensions(), protocol);
     let prepared = match format.clone() {
         Ok(format) => prepare(&shared, request).await.map(|(options, body)| (format, options, body)),
         Err(rejection) => Err(rejection),

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -31,9 +31,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::parameters::Asked;
 use self::render::Format;
-use super::Shared;
+use super::{Shared, caller_of};
 use crate::decode::DecodeError;
-use crate::ingest::{Caller, Protocol};
+use crate::ingest::Protocol;
 use crate::registry::builtin;
 use crate::rejection::Rejection;
 
@@ -50,16 +50,16 @@ async fn rows(
     State(shared): State<Shared>,
     name: Result<Path<String>, PathRejection>,
     Query(parameters): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Rejection> {
     let Path(name) = name.map_err(|error| Rejection::Malformed(error.body_text()))?;
     let name = builtin::unabbreviated(&name);
-    let caller = Caller::anonymous(Protocol::Rest);
+    let caller = caller_of(request.extensions(), Protocol::Rest);
     let tables = shared.ingest.tables();
-    let table = tables.table(&caller.tenant, name).ok_or_else(|| DecodeError::NoTable(name.to_owned()))?;
-    let table = Arc::clone(table);
+    let table = tables.table(&caller.tenant, name).filter(|table| caller.rights.cover(name, table.spec.kind));
+    let table = Arc::clone(table.ok_or_else(|| DecodeError::NoTable(name.to_owned()))?);
     let asked = Asked::of(Arc::clone(&table), &parameters)?;
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = asked.format.unwrap_or_else(|| Format::accepted(accept));
     let rows = shared.reader.read(asked.query, asked.missing).await?;
     let mut response = Response::new(render::body(format, table, rows.batches, &rows.warnings)?);

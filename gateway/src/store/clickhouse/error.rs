@@ -113,25 +113,39 @@ pub(super) fn data_error(reason: impl Into<String>) -> StoreError {
 /// What an error of the client is for delivery.
 pub(super) fn from_clickhouse(error: &Error) -> StoreError {
     match error {
-        Error::BadResponse(text) => from_text(text),
-        Error::TimedOut => StoreError::Busy { store: STORE, reason: "no answer in time".to_owned() },
+        // Without a code it is a proxy in front of it, or something else altogether.
+        Error::BadResponse(text) => from_answer(None, text).unwrap_or_else(|| unavailable(text.trim())),
+        Error::TimedOut => timed_out(),
         other => unavailable(with_causes(other)),
     }
 }
 
-fn from_text(text: &str) -> StoreError {
-    let reason = text.trim().to_owned();
-    match code(text) {
-        Some(code) if BUSY.contains(&code) => StoreError::Busy { store: STORE, reason },
-        Some(code) if UNAVAILABLE.contains(&code) => unavailable(reason),
-        Some(code) if DATA.contains(&code) => data_error(reason),
-        Some(_) => schema_error(reason),
-        // A proxy in front of it, or something else altogether.
-        None => unavailable(reason),
-    }
+/// Nothing was heard of it in the time that there is.
+pub(super) fn timed_out() -> StoreError {
+    StoreError::Busy { store: STORE, reason: "no answer in time".to_owned() }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// What an exception is for delivery, by the code that a header names or that stands in the text. None: there is neither,
+/// so that it is not one of the server's.
+pub(super) fn from_answer(named: Option<u32>, text: &str) -> Option<StoreError> {
+    let code = named.filter(|&code| code > 0).or_else(|| code(text))?;
+    let reason = match text.trim() {
+        "" => format!("Code: {code}"),
+        text => text.to_owned(),
+    };
+    Some(if BUSY.contains(&code) {
+        StoreError::Busy { store: STORE, reason }
+    } else if UNAVAILABLE.contains(&code) {
+        unavailable(reason)
+    } else if DATA.contains(&code) {
+        data_error(reason)
+    } else {
+        schema_error(reason)
+    })
+}
+
+/// The error with everything that led to it.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -9,6 +9,7 @@ mod client;
 pub mod cold;
 mod ddl;
 mod error;
+mod insert;
 mod link;
 mod prepare;
 mod probe;
@@ -24,14 +25,15 @@ use async_trait::async_trait;
 use clickhouse::Client;
 use parking_lot::Mutex;
 
-use self::error::from_clickhouse;
+use self::error::{from_clickhouse, timed_out};
 pub(crate) use self::error::{schema_error, unavailable};
+use self::insert::Inserter;
 pub(crate) use self::link::{ClickHouseObject, PostgresAccess};
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
-use crate::config::{ClickHouseConfig, Compression};
+use crate::config::ClickHouseConfig;
 use crate::registry::{Identifier, StoreKind, TableDef};
 
 /// The store in ClickHouse.
@@ -41,8 +43,8 @@ pub struct ClickHouse {
     client: ClientHandle,
     /// Speaks to the server, whether the database exists or not.
     outside: ClientHandle,
+    inserter: Inserter,
     database: Identifier,
-    compressed: bool,
     timeout: Duration,
     server: Mutex<Option<Arc<Server>>>,
     /// Held by whoever asks the server what it is.
@@ -58,14 +60,14 @@ struct ClientHandle(Client);
 impl ClickHouse {
     /// A store with these settings. Nothing is connected before the first use.
     pub fn new(config: &ClickHouseConfig) -> Result<Self, StoreError> {
-        let outside = client::client(config)?;
+        let (outside, inserter) = client::clients(config)?;
         let database = Identifier::new(config.database.as_str())
             .map_err(|error| unavailable(format!("clickhouse.database: {error}")))?;
         Ok(Self {
             client: ClientHandle(outside.clone().with_database(database.as_str())),
             outside: ClientHandle(outside),
+            inserter,
             database,
-            compressed: config.compression != Compression::None,
             timeout: Duration::from_millis(config.statement_timeout_ms.max(1)),
             server: Mutex::new(None),
             asking: tokio::sync::Mutex::default(),
@@ -118,7 +120,7 @@ impl ClickHouse {
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(answer) => answer.map_err(|error| from_clickhouse(&error)),
-            Err(_) => Err(from_clickhouse(&clickhouse::error::Error::TimedOut)),
+            Err(_) => Err(timed_out()),
         }
     }
 
@@ -138,8 +140,7 @@ impl ClickHouse {
             return Ok(server);
         }
         let asked = tokio::time::timeout(self.timeout, Server::ask(&self.outside.0)).await;
-        let server =
-            Arc::new(asked.unwrap_or_else(|_| Err(from_clickhouse(&clickhouse::error::Error::TimedOut)))?);
+        let server = Arc::new(asked.unwrap_or_else(|_| Err(timed_out()))?);
         if self.tried.lock().as_ref() != Some(&server.version) {
             probe::probe(self, &server).await?;
             tracing::debug!(version = %server.version, settings = server.settings.len(), "clickhouse tried out");

@@ -68,7 +68,7 @@ async fn try_out(store: &ClickHouse, server: &Server, table: &str) -> Result<Fou
     let body = rows().map_err(|error| data_error(format!("the rows of a probe: {error}")))?;
     for _ in 0..2 {
         let statement = format!("INSERT INTO `{table}` (`n`) FORMAT ArrowStream");
-        write::send_arrow(store, &store.client.0, statement, body.clone(), table, server).await?;
+        write::send_arrow(store, &statement, body.clone(), table, server).await?;
     }
     let query =
         store.client.0.query(&format!("SELECT count() AS rows, uniqExact(_part) AS parts FROM `{table}`"));

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::decode::{DecodeContext, DecodeLimits, TableBuilder};
 use crate::registry::{Snapshot, Tenant};
+use crate::store::NextStep;
 
 /// What a server does with a request that it has read.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ enum Behaviour {
     Answer(&'static str),
     Reset,
     Silence,
+    /// Begins a success and sends text for ever.
+    Endless,
 }
 
 /// A store in front of a server that reads every request to its end and then behaves so.
@@ -34,6 +37,12 @@ async fn store(behaviour: Behaviour) -> ClickHouse {
             match behaviour {
                 Behaviour::Answer(text) => socket.write_all(text.as_bytes()).await.unwrap(),
                 Behaviour::Reset => {}
+                Behaviour::Endless => {
+                    let mut sent = socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await;
+                    while sent.is_ok() {
+                        sent = socket.write_all(&[b'x'; 4096]).await;
+                    }
+                }
                 Behaviour::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
             }
         }
@@ -83,6 +92,42 @@ async fn an_exception_behind_a_status_of_200_is_an_error() {
         "HTTP/1.1 200 OK\r\nX-ClickHouse-Exception-Code: 210\r\nConnection: close\r\n\r\nCode: 210. gone";
     let error = outcome(Behaviour::Answer(header)).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+}
+
+/// Success is that nothing is said at all: whatever else stands behind a status of 200, in the words of whichever
+/// build, or of no ClickHouse, leaves open what became of the rows.
+#[tokio::test]
+async fn anything_behind_a_status_of_200_is_no_success() {
+    let exception =
+        "Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED) (version 26.5.1.1)\n";
+    for body in [exception, exception.trim_end(), "Ok.\n", " ", "<html>busy</html>"] {
+        let length = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let chunk = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        );
+        for answer in [length, chunk] {
+            let error = outcome(Behaviour::Answer(answer.leak())).await.unwrap_err();
+            assert_eq!(error.next(), NextStep::Retry, "{error}");
+            assert_eq!(matches!(error, StoreError::Busy { .. }), body.contains("241"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_no_success() {
+    for rest in ["Transfer-Encoding: chunked\r\n\r\n", "Content-Length: 5\r\n\r\n"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{rest}");
+        let error = outcome(Behaviour::Answer(answer.leak())).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read_to_its_end() {
+    let error = outcome(Behaviour::Endless).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(error.to_string().len() < 2000, "{error}");
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
 //! A cut into its table: asks the server what [`protocol`](super::protocol) wants to know until it knows how it ended.
 
 use bytes::Bytes;
-use clickhouse::Client;
 
-use super::error::{STORE, code, data_error, from_clickhouse, schema_error};
+use super::error::{STORE, code, data_error, schema_error};
 use super::protocol::{Answer, Event, Next, Outcome, Question, Rows, State};
 use super::server::Server;
 use super::{ClickHouse, arrow_stream};
@@ -11,8 +10,6 @@ use crate::fault_point::{self, Point, Step};
 use crate::registry::{PROVENANCE_COLUMNS, TableBatch};
 use crate::store::{Cut, StoreError};
 
-/// The body goes out in pieces of this size, each compressed for itself.
-const PIECE_BYTES: usize = 1024 * 1024;
 /// Where there is no table there are no rows: `UNKNOWN_TABLE`, `UNKNOWN_DATABASE`.
 const NO_TABLE: [u32; 2] = [60, 81];
 
@@ -125,44 +122,21 @@ async fn send(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), Stor
         table.name(),
         arrow_stream::insert_columns(table)
     );
-    send_arrow(store, &store.client.0, statement, body, &token(cut), server).await
+    send_arrow(store, &statement, body, &token(cut), server).await
 }
 
 /// Sends one INSERT with every pinned setting, and waits until it is committed.
 pub(super) async fn send_arrow(
     store: &ClickHouse,
-    client: &Client,
-    statement: String,
+    statement: &str,
     body: Vec<u8>,
     token: &str,
     server: &Server,
 ) -> Result<(), StoreError> {
-    let mut insert = client
-        .insert_formatted_with(statement)
-        .with_setting("insert_deduplication_token", token)
-        // Shows in system.processes, where a running attempt is looked for.
-        .with_setting("log_comment", token)
-        .with_timeouts(Some(store.timeout), Some(store.timeout));
-    for (name, value) in &server.settings {
-        insert = insert.with_setting(*name, *value);
-    }
-    let mut body = Bytes::from(body);
-    while !body.is_empty() {
-        let piece = body.split_to(body.len().min(PIECE_BYTES));
-        let sent = if store.compressed {
-            let piece =
-                clickhouse::insert_formatted::CompressedData::new(&piece, clickhouse::Compression::Lz4);
-            match piece {
-                Ok(piece) => insert.send_compressed(piece).await,
-                Err(error) => Err(error),
-            }
-        } else {
-            insert.send(piece).await
-        };
-        sent.map_err(|error| from_clickhouse(&error))?;
-        fault_point::reached(Point::ClickHouseInBody);
-    }
-    let inserted = insert.end().await.map_err(|error| from_clickhouse(&error));
+    // The second one shows in system.processes, where a running attempt is looked for.
+    let named = [("insert_deduplication_token", token), ("log_comment", token)];
+    let settings = named.into_iter().chain(server.settings.iter().copied());
+    let inserted = store.inserter.insert(statement, settings, Bytes::from(body)).await;
     fault_point::reached(Point::ClickHouseAfterInsert);
     inserted
 }

@@ -8,12 +8,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config as PostgresConfig, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{from_pool, unavailable};
 use crate::config::TimescaleConfig;
 use crate::registry::Identifier;
-use crate::store::StoreError;
+use crate::store::{StoreError, tls};
 
 /// Connections that change tables: migrations, registrations and the registry itself.
 const DDL_CONNECTIONS: usize = 4;
@@ -46,11 +48,17 @@ pub fn pool(config: &TimescaleConfig, purpose: Purpose) -> Result<Pool, StoreErr
         Purpose::Read => READ_CONNECTIONS,
         Purpose::Ddl | Purpose::Administration => DDL_CONNECTIONS,
     };
-    let manager = Manager::from_config(
-        postgres_config(config, purpose)?,
-        NoTls,
-        ManagerConfig { recycling_method: RecyclingMethod::Fast },
-    );
+    let postgres = postgres_config(config, purpose)?;
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match postgres.get_ssl_mode() {
+        SslMode::Require => {
+            let tls =
+                tls::client_config("timescale.ca_file", config.ca_file.as_deref()).map_err(unavailable)?;
+            Manager::from_config(postgres, MakeRustlsConnect::new(tls), recycling)
+        }
+        // `prefer`, the default, would not notice a man in the middle who says that there is no TLS.
+        _ => Manager::from_config(postgres, NoTls, recycling),
+    };
     Pool::builder(manager)
         .max_size(size.max(1))
         .wait_timeout(Some(timeout))

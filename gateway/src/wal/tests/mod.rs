@@ -7,6 +7,7 @@ mod definitions;
 mod faults;
 mod inspection;
 mod local;
+mod reserve;
 pub(super) mod simulated;
 mod space;
 

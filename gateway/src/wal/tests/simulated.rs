@@ -46,6 +46,11 @@ impl SimulatedDisk {
         set(&mut self.0.lock().faults);
     }
 
+    /// Bytes that all files take.
+    pub(crate) fn used(&self) -> usize {
+        self.0.lock().used()
+    }
+
     /// Whether the power is off.
     pub(crate) fn is_off(&self) -> bool {
         self.0.lock().faults.power == Some(0)
@@ -232,17 +237,11 @@ impl DiskFile for SimulatedFile {
                 bytes.truncate(most.max(1));
             }
             let at = usize::try_from(offset).unwrap();
-            if let Some(capacity) = state.faults.capacity {
-                let grown = (at + bytes.len()).saturating_sub(state.inodes[self.inode].content.len());
-                let free = capacity.saturating_sub(state.used());
-                if grown > free {
-                    let fits = bytes.len().saturating_sub(grown - free);
-                    if fits == 0 {
-                        return Err(io::ErrorKind::StorageFull.into());
-                    }
-                    bytes.truncate(fits);
-                }
+            let fits = bytes.len().saturating_sub(state.lacking(self.inode, at + bytes.len()));
+            if fits == 0 && !bytes.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
             }
+            bytes.truncate(fits);
             let mut cut_off = false;
             if let Some(power) = &mut state.faults.power {
                 cut_off = *power <= bytes.len();
@@ -303,6 +302,7 @@ impl DiskFile for SimulatedFile {
             let inode = &mut state.inodes[self.inode];
             let bytes = usize::try_from(bytes).unwrap();
             inode.content.resize(bytes, 0);
+            inode.allocated = 0;
             inode.changes.push((Change::Truncate(bytes), true));
             Ok(())
         })
@@ -310,6 +310,17 @@ impl DiskFile for SimulatedFile {
 
     fn reserve(&self, _: u64) -> io::Result<()> {
         Ok(())
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.disk.change(|state| {
+            let bytes = usize::try_from(bytes).unwrap();
+            if state.lacking(self.inode, bytes) > 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.inodes[self.inode].allocated = bytes;
+            Ok(())
+        })
     }
 
     fn is_in_place(&self) -> io::Result<bool> {

@@ -8,3 +8,4 @@ mod roles;
 pub(crate) mod sample;
 mod timescale;
 mod timescale_faults;
+mod views;

@@ -81,7 +81,7 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
         format!("INSERT INTO `{}` (`trace_id`, `day`, `start`, `end`) FORMAT ArrowStream", table_name(table));
     // Not the cut's own token: an attempt to insert that one would be looked for under it.
     let token = format!("ids-{}", write::token(cut));
-    write::send_arrow(store, &store.client.0, statement, body, &token, server).await
+    write::send_arrow(store, &statement, body, &token, server).await
 }
 
 /// When the cold spans of a trace are.

@@ -59,6 +59,8 @@ pub(super) struct Inode {
     pub(super) content: Vec<u8>,
     /// As it was at the last sync.
     pub(super) durable: Vec<u8>,
+    /// Bytes of the disk that it has, used or not.
+    pub(super) allocated: usize,
     /// What happened since. Those that a failed sync has given up are durable by luck only.
     pub(super) changes: Vec<(Change, bool)>,
 }
@@ -110,7 +112,20 @@ impl State {
     }
 
     pub(super) fn used(&self) -> usize {
-        self.names.values().map(|&inode| self.inodes[inode].content.len()).sum()
+        self.names.values().map(|&inode| self.inodes[inode].taken()).sum()
+    }
+
+    /// How many of `bytes` bytes that a file is to have it cannot get.
+    pub(super) fn lacking(&self, inode: usize, bytes: usize) -> usize {
+        let Some(capacity) = self.faults.capacity else { return 0 };
+        let grown = bytes.saturating_sub(self.inodes[inode].taken());
+        grown.saturating_sub(capacity.saturating_sub(self.used()))
+    }
+}
+
+impl Inode {
+    fn taken(&self) -> usize {
+        self.content.len().max(self.allocated)
     }
 }
 

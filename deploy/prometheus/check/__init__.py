@@ -1,0 +1,1 @@
+"""`make alerts-test`: every alert rule fires when its cause is there, and none on a healthy gateway."""

@@ -1,0 +1,147 @@
+"""Real gateways with databases of their own, each reaching its stores through proxies that can be cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+from .proxy import Proxy
+
+
+@dataclass
+class Stores:
+    """The stores that all gateways share, each in a database of its own."""
+
+    timescale: str
+    clickhouse: str
+
+    def database(self, name: str) -> str:
+        """The address of a database of TimescaleDB."""
+        return f"{self.timescale.rpartition('/')[0]}/{name}"
+
+    def create(self, name: str) -> None:
+        with psycopg.connect(self.timescale, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {name}")
+
+    def drop(self, name: str) -> None:
+        with psycopg.connect(self.timescale, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        urllib.request.urlopen(self.clickhouse, f"DROP DATABASE IF EXISTS {name}".encode(), timeout=60).read()
+
+
+@dataclass
+class Gateway:
+    """One gateway. Prometheus knows it by its name."""
+
+    name: str
+    stores: Stores
+    binary: str
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    # What the program is started with, for example taskset.
+    wrapper: list[str] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.database = f"alerts_test_{os.getpid()}_{self.name}"
+        timescale, clickhouse = urlsplit(self.stores.timescale), urlsplit(self.stores.clickhouse)
+        self.timescale = Proxy((timescale.hostname or "", timescale.port or 5432))
+        self.clickhouse = Proxy((clickhouse.hostname or "", clickhouse.port or 8123))
+        self.http, self.grpc = free_port(), free_port()
+        self.wal = self.folder / self.name / "wal"
+
+    def prepare(self) -> None:
+        self.stores.create(self.database)
+        shutil.rmtree(self.wal.parent, ignore_errors=True)
+        self.wal.mkdir(parents=True)
+
+    def start(self) -> None:
+        user = urlsplit(self.stores.timescale).username
+        settings = {
+            "TIDEWELL_HTTP_LISTEN": f"127.0.0.1:{self.http}",
+            "TIDEWELL_GRPC_LISTEN": f"127.0.0.1:{self.grpc}",
+            "TIDEWELL_TIMESCALE_URL": f"postgres://{user}@127.0.0.1:{self.timescale.port}/{self.database}",
+            "TIDEWELL_CLICKHOUSE_URL": f"http://127.0.0.1:{self.clickhouse.port}",
+            "TIDEWELL_CLICKHOUSE_DATABASE": self.database,
+            "TIDEWELL_WAL_DIRECTORY": str(self.wal),
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWELL_")}
+        with open(self.wal.parent / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.wrapper, self.binary, "serve"],
+                env=inherited | settings | self.settings,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_until_ready(self) -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.process and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=5) as answer:
+                    if json.load(answer)["status"] == "ready":
+                        return
+            except (OSError, urllib.error.HTTPError):
+                pass
+            time.sleep(0.1)
+        raise RuntimeError(f"gateway {self.name} is not ready; see {self.wal.parent / 'log'}")
+
+    def kill(self) -> None:
+        """As a crash does."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+    def post(self, path: str, body: bytes, headers: dict[str, str] | None = None, timeout_s: float = 15) -> int:
+        """Sends a body; the status, 0 without an answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", body, {"Content-Type": "application/x-ndjson"} | (headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def samples(self, rows: int, size: int = 0, headers: dict[str, str] | None = None) -> int:
+        """Sends samples of a metric, each with a label of so many bytes."""
+        now = time.time_ns()
+        lines = (
+            json.dumps({"time": now + row, "metric": "filler", "value": row, "labels": {"filler": "x" * size}})
+            for row in range(rows)
+        )
+        return self.post("/write/metrics", "\n".join(lines).encode(), headers)
+
+    def sql(self, statement: str) -> None:
+        with psycopg.connect(self.stores.database(self.database), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def free_port() -> int:
+    """A port of nobody, below those that the system gives to outgoing connections."""
+    for port in range(20000 + os.getpid() % 5000, 32000):
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _taken:
+            _taken.add(port)
+            return port
+    raise RuntimeError("no port is free")
+
+
+_taken: set[int] = set()

@@ -1,0 +1,1 @@
+"""The dashboards as code: one module per dashboard, each with a `DASHBOARD`."""
