@@ -7,6 +7,7 @@ use std::str::FromStr as _;
 use chrono::NaiveTime;
 use serde::{Deserialize, Serialize};
 
+use super::rollup::{self, Rollup};
 use super::table::{StoreKind, TableError, TableSpec};
 
 /// When the mover looks at a table whose policy does not say: every ten minutes.
@@ -40,6 +41,9 @@ pub struct TieringPolicy {
     /// that is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range_seconds: Option<u32>,
+    /// Aggregates of cold rows that are kept beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollups: Vec<Rollup>,
     /// Whether nothing is moved or deleted for now. What has moved stays where it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -109,6 +113,7 @@ impl TieringPolicy {
             }
             _ => {}
         }
+        rollup::check(&self.rollups, spec)?;
         if let Err(error) = croner::Cron::from_str(self.schedule()) {
             return fail("schedule", format!("is no cron expression of five fields: {error}"));
         }

@@ -141,7 +141,7 @@ fn settings(settings: impl IntoIterator<Item = (&'static str, &'static str)>) ->
 }
 
 /// The settings of every table, as DDL writes them.
-pub(super) fn table_settings() -> String {
+pub(crate) fn table_settings() -> String {
     settings(SETTINGS)
 }
 

@@ -119,6 +119,14 @@ impl ClickHouse {
         self.in_time(query.fetch_all()).await
     }
 
+    /// The rows of a query of the database.
+    pub(crate) async fn rows<T>(&self, query: &str) -> Result<Vec<T>, StoreError>
+    where
+        T: clickhouse::RowOwned + clickhouse::RowRead,
+    {
+        self.in_time(self.client.0.query(query).fetch_all::<T>()).await
+    }
+
     /// The one value that a query of the database gives, as text.
     pub(crate) async fn value(&self, query: &str) -> Result<String, StoreError> {
         self.in_time(self.client.0.query(query).fetch_one::<String>()).await

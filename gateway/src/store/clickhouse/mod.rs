@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use clickhouse::Client;
 use parking_lot::Mutex;
 
+pub(crate) use self::ddl::table_settings as ddl_settings;
 use self::error::{from_clickhouse, timed_out};
 pub(crate) use self::error::{schema_error, unavailable};
 use self::insert::Inserter;

@@ -2,7 +2,9 @@
 
 mod cold;
 mod combined;
+mod documentation;
 mod reading;
+mod rollups;
 mod spans;
 
 use std::sync::Arc;

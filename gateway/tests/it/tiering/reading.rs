@@ -45,14 +45,14 @@ async fn cool(gateway: &TestGateway, table: &str) {
 }
 
 /// The lines to both stores.
-struct Lines {
+pub(super) struct Lines {
     postgres: Proxy,
     clickhouse: Proxy,
 }
 
 /// A gateway whose spans lie in both tiers: of each of ten traces one span a day for four days, the first two of which are
 /// cold; one that arrived late on the second day; and a log record of each trace. Both stores are behind proxies.
-async fn tiered() -> (TestGateway, Lines) {
+pub(super) async fn tiered() -> (TestGateway, Lines) {
     let gateway = TestGateway::start().await;
     let config = gateway.databases.config();
     let host = |url: &str| url.rsplit('@').next().unwrap().trim_start_matches("http://").to_owned();

@@ -47,6 +47,16 @@ impl ClickHouse {
         self.in_time(query.fetch_all()).await
     }
 
+    /// The partitions of a table that is partitioned by a day and a number: id, day since 1970, number.
+    pub(crate) async fn numbered_partitions(
+        &self,
+        table: &str,
+    ) -> Result<Vec<(String, i64, u64)>, StoreError> {
+        let query = self.outside.0.query(PARTITIONS).bind(self.database.as_str()).bind(table);
+        let partitions: Vec<ColdPartition> = self.in_time(query.fetch_all()).await?;
+        Ok(partitions.into_iter().map(|partition| (partition.id, partition.day, partition.move_)).collect())
+    }
+
     /// Drops all rows that a move brought, and returns when none is left. Rows that the move inserts afterwards, since
     /// one of its INSERTs was on the way, stay: they go by the next call.
     pub async fn drop_move(&self, table: &TableDef, move_: u64) -> Result<(), StoreError> {
