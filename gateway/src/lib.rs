@@ -11,6 +11,8 @@
 //! 7. [`store`]: a cut is committed by TimescaleDB or ClickHouse, entirely or not at all;
 //! 8. [`rejection`]: why a request is refused, in every protocol's words.
 //!
+//! [`tier`] moves what has cooled from one store to the other and shows both as one.
+//!
 //! [`server`] puts the parts together, [`config`] has the settings, [`reload`] what is read again, [`observe`] tells what happens, [`fault_point`] is
 //! where fault tests end or break it.
 #![forbid(unsafe_code)]
@@ -29,4 +31,5 @@ pub mod rejection;
 pub mod reload;
 pub mod server;
 pub mod store;
+pub mod tier;
 pub mod wal;

@@ -29,6 +29,7 @@ use crate::reload::{self, FromFiles, ReadError};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
+use crate::tier::read::Reader;
 
 /// How long to wait before the tables are prepared again after a failure.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);
@@ -88,7 +89,7 @@ impl Server {
         let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
         let health = Arc::new(Health::new(stores.clone()));
         let idempotency = Idempotency::new(idempotency_settings(&config));
-        let delivery = logs::delivery(&config, &timescale, clickhouse, &metrics);
+        let delivery = logs::delivery(&config, &timescale, Arc::clone(&clickhouse), &metrics);
         let opened = match logs::open(&delivery, &idempotency).await {
             Err(StartError::Logs(error)) if error.may_pass() => {
                 tracing::error!(%error, "the logs cannot be opened: writes are refused until they can");
@@ -115,6 +116,7 @@ impl Server {
             metrics,
             health,
             letters,
+            reader: Reader::new(Arc::clone(&timescale), clickhouse),
             timescale,
             authenticator,
             addresses,

@@ -8,6 +8,7 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+mod client;
 mod config;
 mod doctor;
 mod error;
@@ -16,6 +17,7 @@ mod letters;
 mod migrate;
 mod schema;
 mod serve;
+mod tail;
 mod wal;
 
 use std::ffi::OsString;
@@ -81,6 +83,8 @@ enum Command {
     /// List, show, mend, replay or discard what a running gateway refused
     #[command(subcommand)]
     DeadLetters(letters::LettersCommand),
+    /// Write the last rows of a table, hot or cold, and those that come; one JSON object a line
+    Tail(tail::Tail),
     /// Look into the write-ahead logs, also while a gateway writes them; nothing is changed
     #[command(subcommand)]
     Wal(wal::WalCommand),
@@ -106,6 +110,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Doctor { json } => doctor::run(&files, json).await,
         Command::Schema(command) => schema::run(command, &files).await,
         Command::DeadLetters(command) => letters::run(command, &files).await,
+        Command::Tail(tail) => tail::run(&tail, &files).await,
         Command::Wal(command) => wal::run(&command, &files),
     };
     result.unwrap_or_else(|error| error.report())

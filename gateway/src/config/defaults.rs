@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{
     AckSetting, BatchConfig, ClickHouseConfig, Compression, DeadLettersConfig, GrpcConfig, HttpConfig,
     IdempotencyConfig, IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig,
-    TimescaleConfig, WalCompression, WalConfig,
+    TimescaleConfig, TimescaleLinkConfig, WalCompression, WalConfig,
 };
 
 impl Default for HttpConfig {
@@ -87,6 +87,7 @@ impl Default for ClickHouseConfig {
                 max_age_ms: 200,
                 writers: 2,
             },
+            timescale: TimescaleLinkConfig::default(),
         }
     }
 }

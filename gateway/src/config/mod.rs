@@ -326,6 +326,28 @@ pub struct ClickHouseConfig {
     pub compression: Compression,
     /// When rows that wait for the store are sent to it: at the first of these limits.
     pub batch: BatchConfig,
+    /// TimescaleDB as ClickHouse reaches it, for tables that show the rows of both.
+    pub timescale: TimescaleLinkConfig,
+}
+
+/// TimescaleDB as ClickHouse reaches it, for tables that show the rows of both.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimescaleLinkConfig {
+    /// Where ClickHouse finds Postgres: `HOST:PORT`; empty for what `timescale.url` says.
+    #[schemars(example = "timescale:5432")]
+    pub address: String,
+    /// User that ClickHouse logs in as; empty for the user of `timescale.url`. One that may only read is best:
+    /// `CREATE ROLE clickhouse LOGIN IN ROLE tidewell_read`.
+    pub user: String,
+    /// Password of that user; empty for the one of `timescale.url` where the user is.
+    pub password: Secret,
+    /// A file that holds the password; a line break at its end is left out.
+    #[schemars(example = "/run/secrets/clickhouse_timescale_password")]
+    pub password_file: Option<PathBuf>,
+    /// Named collection in ClickHouse that holds all of this, made by an administrator; empty to have it made, under
+    /// the name `tidewell_` and the database.
+    pub collection: String,
 }
 
 /// Compression of what is sent to ClickHouse.

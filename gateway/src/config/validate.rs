@@ -184,6 +184,16 @@ fn clickhouse(clickhouse: &ClickHouseConfig, problems: &mut Problems) {
         problems.push(("clickhouse.url", reason.to_owned()));
     }
     problems.extend(identifier("clickhouse.database", &clickhouse.database));
+    let link = &clickhouse.timescale;
+    if !link.collection.is_empty() {
+        problems.extend(identifier("clickhouse.timescale.collection", &link.collection));
+    }
+    let port =
+        link.address.rsplit_once(':').map(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !link.address.is_empty() && port != Some(true) {
+        let reason = format!("{:?} is no address: write HOST:PORT", link.address);
+        problems.push(("clickhouse.timescale.address", reason));
+    }
     if clickhouse.user.is_empty() {
         problems
             .push(("clickhouse.user", "is empty: ClickHouse's own name for nobody is `default`".to_owned()));

@@ -82,7 +82,8 @@ pub fn add_headers(rejection: &Rejection, headers: &mut HeaderMap) {
 /// The answer to an address that does not exist.
 pub async fn not_found(uri: http::Uri) -> Rejection {
     Rejection::NotFound(format!(
-        "there is nothing at {}: see /write/{{table}}, /schema/tables and /v1/{{metrics,logs,traces}}",
+        "there is nothing at {}: see /write/{{table}}, /tables/{{table}}/rows, /traces/{{trace_id}}, /schema/tables and \
+         /v1/{{metrics,logs,traces}}",
         uri.path()
     ))
 }

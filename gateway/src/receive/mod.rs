@@ -31,8 +31,10 @@ pub mod otlp;
 pub mod port_owner;
 pub mod prometheus;
 pub mod rest;
+pub mod rows;
 pub mod schema;
 pub mod tls;
+pub mod traces;
 mod unary;
 pub mod vector;
 
@@ -56,6 +58,7 @@ use crate::observe::{Health, LetterWatch, Metrics};
 use crate::registry::{Registry, Tenant};
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
+use crate::tier::read::Reader;
 
 /// What every receiver shares: the parts of one gateway. Cheap to clone.
 pub type Shared = Arc<Gateway>;
@@ -77,6 +80,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// Watches the dead letters.
     pub letters: Arc<LetterWatch>,
+    /// Reads rows, wherever they are.
+    pub reader: Reader,
     /// The store in Postgres, whose connections are counted.
     pub timescale: Arc<Timescale>,
     /// Tells callers by their credentials.
@@ -159,6 +164,8 @@ pub fn http_routes(shared: Shared) -> Router {
         (influxdb::routes(), influxdb::DOOR),
         (elasticsearch::routes(), elasticsearch::DOOR),
         (schema::routes(), own(Some(Scope::Read), Some(Scope::Register))),
+        (rows::routes(), own(Some(Scope::Read), Some(Scope::Read))),
+        (traces::routes(), own(Some(Scope::Read), Some(Scope::Read))),
         (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),
         (operation::probes(), own(None, None)),

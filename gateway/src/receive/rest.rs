@@ -162,12 +162,7 @@ fn table_kind(shared: &Shared, caller: &Caller, table: &str) -> Result<TableKind
 
 /// The table that an address means: the three signals have short names.
 fn writable_table(name: &str) -> Result<&str, Rejection> {
-    let table = match name {
-        "metrics" => builtin::METRICS_EVENTS,
-        "logs" => builtin::LOGS_EVENTS,
-        "traces" => builtin::TRACES_SPANS,
-        other => other,
-    };
+    let table = builtin::unabbreviated(name);
     if OWN_TABLES.contains(&table) {
         return Err(Rejection::Forbidden(format!("table {table:?} is written by the gateway itself")));
     }

@@ -66,6 +66,16 @@ pub fn is_reserved(name: &str) -> bool {
         || DEFINITIONS.iter().any(|&(builtin, _)| builtin == name)
 }
 
+/// The table that a name in an address means: a signal's name stands for its built-in table.
+pub fn unabbreviated(name: &str) -> &str {
+    match name {
+        "metrics" => METRICS_EVENTS,
+        "logs" => LOGS_EVENTS,
+        "traces" => TRACES_SPANS,
+        other => other,
+    }
+}
+
 /// Whether only the gateway itself writes this table.
 pub fn is_written_by_gateway(name: &str) -> bool {
     name == DEAD_LETTERS

@@ -3,7 +3,7 @@
 //! | change | |
 //! |---|---|
 //! | a new nullable column, attributes or array column | compatible |
-//! | another accepted time window, other limits of labels | compatible |
+//! | another accepted time window, other limits of labels, another policy of tiering | compatible |
 //! | a column that the new definition leaves out | stays: registering a subset is not a request to drop |
 //! | another type, nullability, store, kind, time column, label column, key, partition width | refused |
 //! | a new column that is not nullable | refused: the rows that exist have no value for it |
@@ -61,6 +61,9 @@ pub fn compare(existing: &TableDef, wanted: &TableDef) -> Result<Change, String>
     result.labels = new.labels.or(old.labels);
     result.accept_past_seconds = new.accept_past_seconds.or(old.accept_past_seconds);
     result.accept_future_seconds = new.accept_future_seconds.or(old.accept_future_seconds);
+    if new.tiering.is_some() {
+        result.tiering.clone_from(&new.tiering);
+    }
     Ok(if result == *old { Change::None } else { Change::Compatible(Box::new(result)) })
 }
 

@@ -66,6 +66,13 @@ impl Identifier {
         Self(text.to_owned())
     }
 
+    /// The name of something that a store keeps beside a table or a column, which may be longer than a caller's names by
+    /// the 15 bytes that are left for it.
+    pub(crate) fn with_suffix(&self, suffix: &'static str) -> Self {
+        debug_assert!(suffix.len() <= 15, "{suffix:?} is too long");
+        Self(format!("{}{suffix}", self.0))
+    }
+
     /// The bare text.
     pub fn as_str(&self) -> &str {
         &self.0

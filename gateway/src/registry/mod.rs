@@ -10,19 +10,25 @@ pub mod column;
 pub mod evolution;
 pub mod identifier;
 mod label_limits;
+mod rollup;
 pub mod saved;
 mod service;
 pub mod snapshot;
 pub mod table;
 pub mod tenant;
+mod tiering;
 
 pub use attributes::ValueType;
 pub use batch::{BatchError, TableBatch};
 pub use column::{ColumnDef, ColumnType};
 pub use identifier::{Identifier, IdentifierError};
 pub use label_limits::{DROPPED_KEY, FOLDED_KEY, LabelChanges, LabelLimits, OnExcess};
+pub use rollup::{Dimension, Interval, Rollup};
 pub use saved::SavedTables;
 pub use service::{RegisterError, Registered, Registry};
 pub use snapshot::{Snapshot, SnapshotCell};
-pub use table::{AcceptedWindow, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec};
+pub use table::{
+    AcceptedWindow, MOVE_COLUMN, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec,
+};
 pub use tenant::Tenant;
+pub use tiering::TieringPolicy;

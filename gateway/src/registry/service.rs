@@ -21,6 +21,9 @@ use crate::store::{Store, StoreError};
 /// How often the registry looks for tables that other gateways registered.
 const REFRESH: Duration = Duration::from_secs(5);
 
+/// Why a caller cannot have a built-in name.
+const OURS: &str = "the name belongs to Tidewell itself: choose another, or change nothing but its tiering";
+
 /// Why a definition was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
@@ -177,17 +180,25 @@ impl Registry {
         author: &str,
     ) -> Result<(Registered, Arc<TableDef>), RegisterError> {
         let wanted = TableDef::from_spec(tenant.clone(), spec, 1)?;
-        if builtin::is_reserved(wanted.name().as_str()) {
-            return Err(incompatible(&wanted, "the name belongs to Tidewell itself: choose another"));
+        let is_ours = builtin::is_reserved(wanted.name().as_str());
+        // Of the built-in tables a caller may say how their rows age, and nothing else.
+        if is_ours
+            && (wanted.spec.tiering.is_none() || builtin::is_written_by_gateway(wanted.name().as_str()))
+        {
+            return Err(incompatible(&wanted, OURS));
         }
         let lock = self.rows.lock(tenant, wanted.name()).await?;
         let existing = lock.load().await?;
         let (done, table) = match existing {
+            None if is_ours => return Err(incompatible(&wanted, OURS)),
             None => (Registered::Created, wanted),
             Some(row) => {
                 let existing = TableDef::from_spec(row.tenant, row.spec, row.version)?;
                 match evolution::compare(&existing, &wanted) {
                     Ok(Change::None) => (Registered::Unchanged, existing),
+                    Ok(Change::Compatible(spec)) if is_ours && spec.columns != existing.spec.columns => {
+                        return Err(incompatible(&wanted, OURS));
+                    }
                     Ok(Change::Compatible(spec)) => {
                         let version = existing.version + 1;
                         (Registered::Evolved, TableDef::from_spec(tenant.clone(), *spec, version)?)

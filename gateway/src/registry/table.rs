@@ -14,6 +14,7 @@ use super::column::{ColumnDef, ColumnType};
 use super::identifier::Identifier;
 use super::label_limits::LabelLimits;
 use super::tenant::Tenant;
+use super::tiering::TieringPolicy;
 
 /// Most columns of one table: Postgres ends at 1,600, and a record that wide belongs in labels.
 pub const MAX_COLUMNS: usize = 500;
@@ -21,6 +22,9 @@ pub const MAX_COLUMNS: usize = 500;
 /// Columns that Tidewell adds to tables in ClickHouse: the log and the cut that a row came with. Reserved in both
 /// stores, because rows move from one to the other.
 pub const PROVENANCE_COLUMNS: [&str; 2] = ["tidewell_log", "tidewell_cut"];
+
+/// The column of cold tables that says which move a row came with, 0 for one that arrived late. Reserved as well.
+pub const MOVE_COLUMN: &str = "tidewell_move";
 
 /// The store that holds a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -94,6 +98,9 @@ pub struct TableSpec {
     /// How far in the future a record's time may be, in seconds; one day by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_future_seconds: Option<u64>,
+    /// When rows move to ClickHouse and how long they are kept; for ever in Timescale by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiering: Option<TieringPolicy>,
 }
 
 /// Which record times a table accepts, relative to the time of arrival.
@@ -130,14 +137,24 @@ pub struct TableError {
 }
 
 impl TableError {
-    fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(super) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: field.into(), reason: reason.into() }
     }
 }
 
 impl TableDef {
     /// Validates `spec` and fills in its defaults.
-    pub fn from_spec(tenant: Tenant, mut spec: TableSpec, version: u32) -> Result<Self, TableError> {
+    pub fn from_spec(tenant: Tenant, spec: TableSpec, version: u32) -> Result<Self, TableError> {
+        check_reserved(&spec)?;
+        Self::from_own_spec(tenant, spec, version)
+    }
+
+    /// The same for a table that Tidewell lays out itself: it may have reserved columns.
+    pub(crate) fn from_own_spec(
+        tenant: Tenant,
+        mut spec: TableSpec,
+        version: u32,
+    ) -> Result<Self, TableError> {
         check_columns(&spec)?;
         let time_column = resolve_time_column(&spec)?;
         let label_column = resolve_label_column(&mut spec)?;
@@ -153,6 +170,9 @@ impl TableDef {
         }
         if spec.partition_seconds == Some(0) {
             return Err(TableError::new("partition_seconds", "must be at least 1"));
+        }
+        if let Some(policy) = &spec.tiering {
+            policy.check(&spec, time_column.is_some())?;
         }
         if let Some(at) = time_column {
             spec.columns[at].nullable = false;
@@ -230,6 +250,29 @@ impl TableDef {
     }
 }
 
+fn check_reserved(spec: &TableSpec) -> Result<(), TableError> {
+    for (index, column) in spec.columns.iter().enumerate() {
+        let companion = companion(column);
+        let mut names = std::iter::once(column.name.as_str()).chain(companion.as_deref());
+        if let Some(name) = names.find(|name| PROVENANCE_COLUMNS.contains(name) || *name == MOVE_COLUMN) {
+            return Err(TableError::new(
+                format!("columns[{index}].name"),
+                format!("the name {name:?} is reserved for where a row came from: choose another name"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The second column that the stores give to some types; its name must be free as well.
+fn companion(column: &ColumnDef) -> Option<String> {
+    match column.kind {
+        ColumnType::TimestampNs => Some(format!("{}_nanos", column.name)),
+        ColumnType::Attributes => Some(format!("{}_types", column.name)),
+        _ => None,
+    }
+}
+
 fn check_columns(spec: &TableSpec) -> Result<(), TableError> {
     if spec.columns.is_empty() || spec.columns.len() > MAX_COLUMNS {
         return Err(TableError::new(
@@ -239,19 +282,7 @@ fn check_columns(spec: &TableSpec) -> Result<(), TableError> {
     }
     let mut names = HashSet::new();
     for (index, column) in spec.columns.iter().enumerate() {
-        // The stores give some types a second column; its name must be free as well.
-        let companion = match column.kind {
-            ColumnType::TimestampNs => Some(format!("{}_nanos", column.name)),
-            ColumnType::Attributes => Some(format!("{}_types", column.name)),
-            _ => None,
-        };
-        for name in std::iter::once(column.name.to_string()).chain(companion) {
-            if PROVENANCE_COLUMNS.contains(&name.as_str()) {
-                return Err(TableError::new(
-                    format!("columns[{index}].name"),
-                    format!("the name {name:?} is reserved for where a row came from: choose another name"),
-                ));
-            }
+        for name in std::iter::once(column.name.to_string()).chain(companion(column)) {
             if !names.insert(name.clone()) {
                 return Err(TableError::new(
                     format!("columns[{index}].name"),
@@ -359,7 +390,9 @@ mod tests {
 
     #[test]
     fn where_a_row_came_from_is_no_column_of_a_caller() {
-        for (name, kind) in [("tidewell_log", "bigint"), ("tidewell_cut", "text")] {
+        for (name, kind) in
+            [("tidewell_log", "bigint"), ("tidewell_cut", "text"), ("tidewell_move", "bigint")]
+        {
             let column = format!(r#"{{"name":"{name}","type":"{kind}"}}"#);
             for store in ["timescale", "clickhouse"] {
                 let json = format!(

@@ -1,6 +1,6 @@
 //! Bounded queries of one table: time range, exact values and a limit in, record batches out.
 //!
-//! Rows come newest first where the table has a time column, in the columns of [`TableDef::arrow`], batch by batch: what
+//! Rows come newest first where the table has a time column and nothing else is asked for, in the columns of [`TableDef::arrow`], batch by batch: what
 //! a reader has not taken yet is not read from the store. A reader that takes nothing for a minute is given up, since
 //! a query that is open holds a connection and, in Postgres, a snapshot.
 
@@ -56,15 +56,42 @@ pub struct ReadQuery {
     pub to: Option<i64>,
     /// Only rows with these values.
     pub filters: Vec<Filter>,
+    /// Which rows come first.
+    pub order: Order,
     /// At most as many rows.
     pub limit: usize,
 }
 
-/// A column that must have one value.
+/// Which rows come first, of a table with a time column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The last ones.
+    #[default]
+    NewestFirst,
+    /// The first ones.
+    OldestFirst,
+    /// Whichever the store has first.
+    Any,
+}
+
+impl Order {
+    /// As `ORDER BY` writes it; nothing for no order.
+    pub(super) fn direction(self) -> Option<&'static str> {
+        match self {
+            Self::NewestFirst => Some("DESC"),
+            Self::OldestFirst => Some("ASC"),
+            Self::Any => None,
+        }
+    }
+}
+
+/// A column, or one key of an attributes column, that must have one value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     /// The column's index in the table.
     pub column: usize,
+    /// Of an attributes column, the key whose text must be the value.
+    pub key: Option<String>,
     /// The value.
     pub value: FilterValue,
 }
@@ -114,7 +141,7 @@ pub enum QueryError {
 }
 
 impl ReadQuery {
-    /// A query of `table` with filters in JSON.
+    /// A query of `table` with filters in JSON: by column, or by `COLUMN.KEY` for one key of an attributes column.
     pub fn new(
         table: Arc<TableDef>,
         from: Option<i64>,
@@ -127,13 +154,31 @@ impl ReadQuery {
         }
         let filters = filters.iter().map(|(name, value)| Filter::new(&table, name, value));
         let filters = filters.collect::<Result<_, _>>()?;
-        Ok(Self { table, from, to, filters, limit })
+        Ok(Self { table, from, to, filters, order: Order::default(), limit })
+    }
+}
+
+impl ReadQuery {
+    /// The trace that the query asks for, if it asks for one.
+    pub(crate) fn trace_id(&self) -> Option<&str> {
+        self.filters.iter().find_map(|filter| match (&filter.value, &filter.key) {
+            (FilterValue::Text(text), None)
+                if self
+                    .table
+                    .columns()
+                    .get(filter.column)
+                    .is_some_and(|column| column.name.as_str() == "trace_id") =>
+            {
+                Some(text.as_str())
+            }
+            _ => None,
+        })
     }
 }
 
 impl Filter {
     fn new(table: &TableDef, name: &str, value: &Value) -> Result<Self, QueryError> {
-        let column = table.column_index(name).ok_or_else(|| QueryError::NoColumn(name.to_owned()))?;
+        let Some(column) = table.column_index(name) else { return Self::of_key(table, name, value) };
         let kind = table.columns()[column].kind;
         let read = match (kind, value) {
             (kind, _) if !is_comparable(kind) => {
@@ -156,7 +201,28 @@ impl Filter {
             _ => None,
         };
         let misfit = || QueryError::Misfit { name: name.to_owned(), value: value.clone(), kind: kind.name() };
-        read.map(|value| Self { column, value }).ok_or_else(misfit)
+        read.map(|value| Self { column, key: None, value }).ok_or_else(misfit)
+    }
+
+    /// A filter of one attribute, by the canonical text of its value.
+    fn of_key(table: &TableDef, name: &str, value: &Value) -> Result<Self, QueryError> {
+        let is_attributes = |&column: &usize| table.columns()[column].kind == ColumnType::Attributes;
+        let found = name.split_once('.').and_then(|(column, key)| {
+            table.column_index(column).filter(is_attributes).map(|column| (column, key.to_owned()))
+        });
+        let (column, key) = found.ok_or_else(|| QueryError::NoColumn(name.to_owned()))?;
+        let text = match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        match text.filter(|text| !text.contains('\0') && !key.contains('\0')) {
+            Some(text) => Ok(Self { column, key: Some(key), value: FilterValue::Text(text) }),
+            None => {
+                Err(QueryError::Misfit { name: name.to_owned(), value: value.clone(), kind: "attribute" })
+            }
+        }
     }
 }
 
@@ -203,8 +269,13 @@ mod tests {
         let filters = query(&serde_json::json!({"app": "x' OR 1=1", "n": 3})).unwrap().filters;
         let values: Vec<_> = filters.into_iter().map(|filter| filter.value).collect();
         assert_eq!(values, [FilterValue::Text("x' OR 1=1".to_owned()), FilterValue::Int(3)]);
+        let by_key = query(&serde_json::json!({"labels.a.b": 500})).unwrap().filters.remove(0);
+        assert_eq!((by_key.column, by_key.key.as_deref()), (3, Some("a.b")));
+        assert_eq!(by_key.value, FilterValue::Text("500".to_owned()));
         for wrong in [
             serde_json::json!({"nowhere": 1}),
+            serde_json::json!({"app.x": "1"}),
+            serde_json::json!({"labels.x": null}),
             serde_json::json!({"labels": {}}),
             serde_json::json!({"time": 1}),
             serde_json::json!({"n": "3"}),

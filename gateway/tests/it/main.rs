@@ -20,4 +20,5 @@ mod remote_write;
 mod rest;
 mod senders;
 mod stores;
+mod tiering;
 mod vector_native;

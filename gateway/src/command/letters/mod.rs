@@ -1,7 +1,6 @@
 //! `tidewell dead-letters`: what a running gateway refused, listed, shown, mended, sent again and discarded. A client of
 //! the gateway's addresses under `/dead-letters`.
 
-mod client;
 mod table;
 
 use std::io::Read as _;
@@ -12,7 +11,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
 
-use self::client::Gateway;
+use super::client::{Gateway, escaped};
 use super::{CommandError, Files, output};
 
 /// Longest record that `fix` sends: what a gateway takes by default.
@@ -135,19 +134,6 @@ impl Which {
     }
 }
 
-/// A value as it may stand in the query of an address (RFC 3986, unreserved characters).
-fn escaped(value: &str) -> String {
-    value.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                text.push(char::from(byte))
-            }
-            other => text += &format!("%{other:02X}"),
-        }
-        text
-    })
-}
-
 pub(super) async fn run(command: LettersCommand, files: &Files) -> Result<ExitCode, CommandError> {
     let form = match &command {
         LettersCommand::List { answer, .. }
@@ -156,10 +142,7 @@ pub(super) async fn run(command: LettersCommand, files: &Files) -> Result<ExitCo
         | LettersCommand::Fix { answer, .. }
         | LettersCommand::Discard { answer, .. } => answer.clone(),
     };
-    let gateway = match &form.gateway {
-        Some(url) => Gateway::new(url),
-        None => Gateway::new(&format!("http://{}", files.load()?.config.http.listen)),
-    };
+    let gateway = Gateway::named(form.gateway.as_deref(), files)?;
     let answers = match command {
         LettersCommand::List { which, .. } => {
             let path = format!("/dead-letters{}", which.query());

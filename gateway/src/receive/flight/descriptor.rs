@@ -6,7 +6,8 @@
 //! | path `["logs", "my_table"]` | a table, which must be of that kind |
 //! | command or ticket `{"table":"t"}` | a table |
 //! | with `"from"`, `"to"` | only rows from this time on, before that time: RFC 3339 or a number since 1970 |
-//! | with `"filters": {"app":"auth"}` | only rows with exactly these values |
+//! | with `"filters": {"app":"auth","labels.code":500}` | only rows with exactly these values, of columns or attributes |
+//! | with `"order": "asc"` | the oldest first; the newest first when it is not said |
 //! | with `"limit": 1000` | at most as many rows, 10,000 when it is not said and 1,000,000 at most |
 
 use std::collections::BTreeMap;
@@ -20,9 +21,10 @@ use serde_json::Value;
 use crate::decode::{DecodeError, timestamp};
 use crate::ingest::Caller;
 use crate::receive::Shared;
-use crate::registry::{TableDef, TableKind, builtin};
+use crate::registry::builtin::unabbreviated;
+use crate::registry::{TableDef, TableKind};
 use crate::rejection::Rejection;
-use crate::store::read::{DEFAULT_LIMIT, MAX_LIMIT, ReadQuery};
+use crate::store::read::{DEFAULT_LIMIT, MAX_LIMIT, Order, ReadQuery};
 
 /// Longest command or ticket in bytes.
 const MAX_QUERY_BYTES: usize = 64 * 1024;
@@ -39,16 +41,26 @@ pub(super) struct Query {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     filters: BTreeMap<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<GivenOrder>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
     /// The kind that the table must have.
     #[serde(skip)]
     kind: Option<TableKind>,
 }
 
+/// Which rows come first, as a client writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum GivenOrder {
+    Asc,
+    Desc,
+}
+
 impl Query {
     /// All rows of a table.
     pub(super) fn all(table: String) -> Self {
-        Self { table, from: None, to: None, filters: BTreeMap::new(), limit: None, kind: None }
+        Self { table, from: None, to: None, filters: BTreeMap::new(), order: None, limit: None, kind: None }
     }
 
     /// Reads a descriptor.
@@ -124,17 +136,10 @@ impl Query {
             return Err(malformed(format!("limit is {limit}: at most {MAX_LIMIT} rows can be read at once")));
         }
         let (from, to) = (time("from", self.from.as_ref())?, time("to", self.to.as_ref())?);
-        ReadQuery::new(table, from, to, &self.filters, limit).map_err(|error| malformed(error.to_string()))
-    }
-}
-
-/// A signal's name stands for its built-in table.
-fn unabbreviated(table: &str) -> &str {
-    match table {
-        "metrics" => builtin::METRICS_EVENTS,
-        "logs" => builtin::LOGS_EVENTS,
-        "traces" => builtin::TRACES_SPANS,
-        other => other,
+        let query = ReadQuery::new(table, from, to, &self.filters, limit);
+        let query = query.map_err(|error| malformed(error.to_string()))?;
+        let order = if self.order == Some(GivenOrder::Asc) { Order::OldestFirst } else { Order::NewestFirst };
+        Ok(ReadQuery { order, ..query })
     }
 }
 

@@ -1,4 +1,4 @@
-//! `DoGet`: a ticket in, the rows of one table out, batch by batch as the store gives them.
+//! `DoGet`: a ticket in, the rows of one table out, hot and cold, batch by batch as the stores give them.
 //!
 //! The schema is that of `GetSchema`, so that what was read can be written again as it is.
 
@@ -15,6 +15,7 @@ use crate::ingest::Caller;
 use crate::receive::Shared;
 use crate::rejection::Rejection;
 use crate::store::StoreError;
+use crate::tier::read::Missing;
 
 /// The rows that `query` asks for.
 pub(super) async fn rows(
@@ -24,9 +25,8 @@ pub(super) async fn rows(
 ) -> Result<BoxStream<'static, Result<FlightData, Status>>, Rejection> {
     let table = query.table(shared, caller)?;
     let query = query.resolve(Arc::clone(&table))?;
-    let store = shared.registry.store(table.store()).map_err(|error| refused(&error))?;
-    let rows = store.read(query).await.map_err(|error| refused(&error))?;
-    let rows = rows.map_err(|error| FlightError::Tonic(Box::new(refused(&error).to_status())));
+    let rows = shared.reader.read(query, Missing::Refused).await.map_err(|error| refused(&error))?;
+    let rows = rows.batches.map_err(|error| FlightError::Tonic(Box::new(refused(&error).to_status())));
     let messages = FlightDataEncoderBuilder::new().with_schema(Arc::clone(table.arrow())).build(rows);
     Ok(messages.map_err(Status::from).boxed())
 }

@@ -56,7 +56,13 @@ impl ClickHouseColumn {
         Self { name, kind: kind.to_owned(), rest: format!(" ALIAS {expression}"), stored: false }
     }
 
-    fn definition(&self) -> String {
+    /// The same column, packed otherwise.
+    pub(super) fn with_codec(self, codec: &str) -> Self {
+        Self { rest: format!(" CODEC({codec})"), ..self }
+    }
+
+    /// The column as CREATE and ALTER write it.
+    pub(super) fn definition(&self) -> String {
         format!("`{}` {}{}", self.name, self.kind, self.rest)
     }
 }
@@ -135,7 +141,7 @@ fn settings(settings: impl IntoIterator<Item = (&'static str, &'static str)>) ->
 }
 
 /// The settings of every table, as DDL writes them.
-pub(super) fn table_settings() -> String {
+pub(crate) fn table_settings() -> String {
     settings(SETTINGS)
 }
 
@@ -182,7 +188,8 @@ fn layout(table: &TableDef) -> (&'static str, String, String) {
     ("MergeTree", format!("PARTITION BY toDate32(`{time}`)\n"), order)
 }
 
-fn indexes(table: &TableDef) -> Vec<String> {
+/// The indexes of the table, as CREATE writes them.
+pub(super) fn indexes(table: &TableDef) -> Vec<String> {
     let mut indexes = Vec::new();
     if has_text(table, "trace_id") {
         indexes.push("INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1".to_owned());
@@ -191,7 +198,8 @@ fn indexes(table: &TableDef) -> Vec<String> {
     indexes
 }
 
-fn has_text(table: &TableDef, name: &str) -> bool {
+/// Whether the table has a text column of this name that is never NULL.
+pub(super) fn has_text(table: &TableDef, name: &str) -> bool {
     table.columns().iter().any(|column| {
         column.name.as_str() == name
             && !column.holds_null()

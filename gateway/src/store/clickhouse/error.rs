@@ -96,12 +96,12 @@ pub(super) fn code(text: &str) -> Option<u32> {
 }
 
 /// Anything else that makes the server unusable for us.
-pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
+pub(crate) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { store: STORE, reason: reason.into() }
 }
 
 /// A table that is not as the registry says.
-pub(super) fn schema_error(reason: impl Into<String>) -> StoreError {
+pub(crate) fn schema_error(reason: impl Into<String>) -> StoreError {
     StoreError::Schema { store: STORE, reason: reason.into() }
 }
 

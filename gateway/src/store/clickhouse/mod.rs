@@ -6,9 +6,11 @@
 
 mod arrow_stream;
 mod client;
+pub mod cold;
 mod ddl;
 mod error;
 mod insert;
+mod link;
 mod prepare;
 mod probe;
 mod protocol;
@@ -23,8 +25,11 @@ use async_trait::async_trait;
 use clickhouse::Client;
 use parking_lot::Mutex;
 
+pub(crate) use self::ddl::table_settings as ddl_settings;
 use self::error::{from_clickhouse, timed_out};
+pub(crate) use self::error::{schema_error, unavailable};
 use self::insert::Inserter;
+pub(crate) use self::link::{ClickHouseObject, PostgresAccess};
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
@@ -58,7 +63,7 @@ impl ClickHouse {
     pub fn new(config: &ClickHouseConfig) -> Result<Self, StoreError> {
         let (outside, inserter) = client::clients(config)?;
         let database = Identifier::new(config.database.as_str())
-            .map_err(|error| error::unavailable(format!("clickhouse.database: {error}")))?;
+            .map_err(|error| unavailable(format!("clickhouse.database: {error}")))?;
         Ok(Self {
             client: ClientHandle(outside.clone().with_database(database.as_str())),
             outside: ClientHandle(outside),

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use clickhouse::Row;
 use serde::Deserialize;
 
+use super::ClickHouse;
+use super::ddl::{self, ClickHouseColumn};
 use super::error::schema_error;
-use super::{ClickHouse, ddl};
 use crate::registry::TableDef;
 use crate::store::StoreError;
 
@@ -36,13 +37,30 @@ struct Column {
     kind: String,
 }
 
+/// What a table is to be like.
+pub(super) struct Layout<'t> {
+    pub(super) table: &'t TableDef,
+    /// The statement that creates it.
+    pub(super) create: String,
+    pub(super) columns: Vec<ClickHouseColumn>,
+    /// How it is partitioned, where that has to be exactly so.
+    pub(super) partition_key: Option<String>,
+}
+
 /// Creates the table or adds what it lacks.
 pub(super) async fn prepare(store: &ClickHouse, table: &TableDef) -> Result<(), StoreError> {
+    let (create, columns) = (ddl::create(table), ddl::columns(table));
+    fit(store, Layout { table, create, columns, partition_key: None }).await
+}
+
+/// Creates a table of this layout, or adds what it lacks.
+pub(super) async fn fit(store: &ClickHouse, layout: Layout<'_>) -> Result<(), StoreError> {
+    let table = layout.table;
     let columns = existing_columns(store, table).await?;
     if columns.is_empty() {
-        return store.execute(&ddl::create(table)).await;
+        return store.execute(&layout.create).await;
     }
-    for column in ddl::columns(table) {
+    for column in layout.columns {
         match columns.get(&column.name) {
             None => store.execute(&ddl::add_column(table, &column)).await?,
             Some(kind) if *kind == column.kind => {}
@@ -63,7 +81,7 @@ pub(super) async fn prepare(store: &ClickHouse, table: &TableDef) -> Result<(), 
         .bind(store.database.as_str())
         .bind(table.name().as_str());
     let existing: Existing = store.in_time(query.fetch_one()).await?;
-    existing.check(table)?;
+    existing.check(table, layout.partition_key.as_deref())?;
     store.execute(&ddl::add_cut_index(table)).await?;
     // Without the deduplication window a token means nothing.
     match ddl::add_settings(table, &existing.engine_full) {
@@ -89,7 +107,7 @@ async fn existing_columns(
 
 impl Existing {
     /// Whether a cut can be stored in it exactly once.
-    fn check(&self, table: &TableDef) -> Result<(), StoreError> {
+    fn check(&self, table: &TableDef, partition_key: Option<&str>) -> Result<(), StoreError> {
         let name = table.name();
         let engine = self.engine_full.split([' ', '(']).next().unwrap_or_default();
         if !engine.ends_with("MergeTree") {
@@ -104,6 +122,18 @@ impl Existing {
                  ALTER TABLE `{name}` MODIFY SETTING {} = 10000",
                 window_of(engine)
             )));
+        }
+        if let Some(wanted) = partition_key {
+            // The server writes names without quotes where they need none.
+            return if self.partition_key == wanted.replace('`', "") {
+                Ok(())
+            } else {
+                Err(schema_error(format!(
+                    "table \"{name}\" is partitioned by {} instead of {wanted}, so that what a move wrote cannot be \
+                     dropped by itself: rename it, and it will be made anew",
+                    self.partition_key
+                )))
+            };
         }
         if !self.is_coarse(table) {
             return Err(schema_error(format!(
@@ -149,7 +179,7 @@ mod tests {
         });
         let table = TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1).unwrap();
         let existing = Existing { engine_full: engine.to_owned(), partition_key: partition_key.to_owned() };
-        existing.check(&table)
+        existing.check(&table, None)
     }
 
     #[test]

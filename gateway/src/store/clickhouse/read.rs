@@ -33,9 +33,21 @@ use crate::store::read::{BATCHES_AHEAD, BatchSender, FilterValue, ReadQuery, Row
 
 /// Asks `query`; `timeout` bounds the wait for each piece of the answer.
 pub(super) fn read(client: &Client, query: &ReadQuery, timeout: Duration) -> Result<RowStream, StoreError> {
-    let (sql, values) = select(query);
+    read_where(client, query, &[], timeout)
+}
+
+/// Asks for those rows of `query` that meet further conditions, in SQL of our own.
+pub(super) fn read_where(
+    client: &Client,
+    query: &ReadQuery,
+    further: &[String],
+    timeout: Duration,
+) -> Result<RowStream, StoreError> {
+    let (sql, values) = select(query, further);
     let mut select: Query = client
         .query(&sql)
+        // What is in memory at a time is some blocks, here and there.
+        .with_setting("max_block_size", "8192")
         .with_setting("output_format_arrow_string_as_string", "1")
         .with_setting("output_format_arrow_low_cardinality_as_dictionary", "0");
     for value in values {
@@ -88,10 +100,10 @@ fn misread(error: &ArrowError) -> StoreError {
 }
 
 /// The statement, with `?` for each value that is to be bound.
-fn select(query: &ReadQuery) -> (String, Vec<FilterValue>) {
+fn select(query: &ReadQuery, further: &[String]) -> (String, Vec<FilterValue>) {
     let table = &query.table;
     let columns: Vec<String> = table.columns().iter().map(expression).collect();
-    let mut conditions: Vec<String> = Vec::new();
+    let mut conditions: Vec<String> = further.to_vec();
     let mut values = Vec::new();
     let time = table.time_column().map(|at| &table.columns()[at].name);
     for (bound, operator) in [(query.from, ">="), (query.to, "<")] {
@@ -106,6 +118,11 @@ fn select(query: &ReadQuery) -> (String, Vec<FilterValue>) {
     for filter in &query.filters {
         let column = &table.columns()[filter.column];
         let name = format!("`{}`.`{}`", table.name(), column.name);
+        if let Some(key) = &filter.key {
+            conditions.push(format!("{name}[?] = ?"));
+            values.extend([FilterValue::Text(key.clone()), filter.value.clone()]);
+            continue;
+        }
         conditions.push(match (&filter.value, column.kind) {
             (FilterValue::Null, _) => format!("{name} IS NULL"),
             (_, ColumnType::Uuid) => format!("{name} = toUUID(?)"),
@@ -120,8 +137,8 @@ fn select(query: &ReadQuery) -> (String, Vec<FilterValue>) {
         sql.push_str(" WHERE ");
         sql.push_str(&conditions.join(" AND "));
     }
-    if let Some(time) = time {
-        sql.push_str(&format!(" ORDER BY `{}`.`{time}` DESC", table.name()));
+    if let (Some(time), Some(direction)) = (time, query.order.direction()) {
+        sql.push_str(&format!(" ORDER BY `{}`.`{time}` {direction}", table.name()));
     }
     sql.push_str(&format!(" LIMIT {}", query.limit));
     (sql, values)

@@ -83,6 +83,9 @@ fn select(query: &ReadQuery) -> (String, Vec<String>) {
         let column = &table.columns()[filter.column];
         let name = column.name.quoted();
         conditions.push(match &filter.value {
+            FilterValue::Text(text) if let Some(key) = &filter.key => {
+                format!("{name} ->> {} = {}", bind(key.clone()), bind(text.clone()))
+            }
             FilterValue::Null => format!("{name} IS NULL"),
             FilterValue::Text(text) if column.kind == ColumnType::Uuid => {
                 format!("{name} = {}::uuid", bind(text.clone()))
@@ -98,9 +101,13 @@ fn select(query: &ReadQuery) -> (String, Vec<String>) {
         sql.push_str(" WHERE ");
         sql.push_str(&conditions.join(" AND "));
     }
-    if let Some(time) = time {
-        let nanos = nanos_column(time).map(|nanos| format!(", {nanos} DESC NULLS LAST")).unwrap_or_default();
-        sql.push_str(&format!(" ORDER BY {} DESC{nanos}", time.name.quoted()));
+    if let (Some(time), Some(direction)) = (time, query.order.direction()) {
+        // No nanoseconds are stored as NULL, and are the least.
+        let nulls = if direction == "ASC" { "FIRST" } else { "LAST" };
+        let nanos = nanos_column(time)
+            .map(|nanos| format!(", {nanos} {direction} NULLS {nulls}"))
+            .unwrap_or_default();
+        sql.push_str(&format!(" ORDER BY {} {direction}{nanos}", time.name.quoted()));
     }
     sql.push_str(&format!(" LIMIT {}", query.limit));
     (sql, values)

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use crate::harness::database::Databases;
 
 /// The program with nothing of the test's own environment but what is given.
-fn tidewell(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+pub(crate) fn tidewell(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewell"));
     command.args(arguments).env_clear().envs(variables.iter().copied());
     command

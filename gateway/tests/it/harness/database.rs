@@ -106,6 +106,8 @@ impl Drop for Databases {
                     execute_as_owner(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
                     let client = clickhouse::Client::default().with_url(clickhouse_url());
                     clickhouse_text(&client, &format!("DROP DATABASE IF EXISTS {name}")).await;
+                    let collection = format!("DROP NAMED COLLECTION IF EXISTS tidewell_{name}");
+                    clickhouse_text(&client, &collection).await;
                 };
                 tokio::time::timeout(Duration::from_secs(30), drop_both).await.expect("databases dropped");
             });

@@ -5,7 +5,7 @@ mod clickhouse;
 mod clickhouse_faults;
 mod migrations;
 mod roles;
-mod sample;
+pub(crate) mod sample;
 mod timescale;
 mod timescale_faults;
 mod views;

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use crate::command::CommandError;
+use super::{CommandError, Files};
 
 /// A bulk replay goes through thousands of letters.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -29,14 +29,38 @@ impl Gateway {
         Self { url: url.trim_end_matches('/').to_owned() }
     }
 
+    /// The gateway that is named, or the one of the settings.
+    pub(super) fn named(url: Option<&str>, files: &Files) -> Result<Self, CommandError> {
+        match url {
+            Some(url) => Ok(Self::new(url)),
+            None => Ok(Self::new(&format!("http://{}", files.load()?.config.http.listen))),
+        }
+    }
+
     /// Asks, and returns the status and the JSON of the answer.
-    pub(super) async fn ask(
+    async fn ask(
         &self,
         method: Method,
         path: &str,
         body: Option<(String, Vec<u8>)>,
     ) -> Result<(StatusCode, Value), CommandError> {
-        let failed = |reason: String| CommandError::Gateway { url: self.url.clone(), reason };
+        let (status, body) = self.exchange(method, path, body).await?;
+        let json = serde_json::from_slice(&body)
+            .map_err(|_| self.failed(format!("it answered {status} and no JSON: is it a gateway?")))?;
+        Ok((status, json))
+    }
+
+    fn failed(&self, reason: String) -> CommandError {
+        CommandError::Gateway { url: self.url.clone(), reason }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(String, Vec<u8>)>,
+    ) -> Result<(StatusCode, Bytes), CommandError> {
+        let failed = |reason: String| self.failed(reason);
         let (content_type, body) = body.unwrap_or_default();
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if !content_type.is_empty() {
@@ -50,9 +74,7 @@ impl Gateway {
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
-            let json = serde_json::from_slice(&body)
-                .map_err(|_| failed(format!("it answered {status} and no JSON: is it a gateway?")))?;
-            Ok((status, json))
+            Ok((status, body))
         };
         tokio::time::timeout(TIMEOUT, exchange)
             .await
@@ -70,16 +92,46 @@ impl Gateway {
         if status.is_success() {
             return Ok(answer);
         }
-        let reason = match (&answer["error"]["message"], &answer["errors"][0]) {
-            (Value::String(message), _) => message.clone(),
-            (_, error) => format!(
-                "refused again: {}: {}",
-                error["field"].as_str().unwrap_or_default(),
-                error["reason"].as_str().unwrap_or_default()
-            ),
-        };
-        Err(CommandError::Refused(reason))
+        Err(refused(&answer))
     }
+
+    /// The text that a path gives.
+    pub(super) async fn text(&self, path: &str) -> Result<String, CommandError> {
+        let (status, body) = self.exchange(Method::GET, path, None).await?;
+        if !status.is_success() {
+            return Err(match serde_json::from_slice(&body) {
+                Ok(answer) => refused(&answer),
+                Err(_) => self.failed(format!("it answered {status} and no JSON: is it a gateway?")),
+            });
+        }
+        String::from_utf8(body.into()).map_err(|error| self.failed(error.to_string()))
+    }
+}
+
+/// What an answer that is no success says.
+fn refused(answer: &Value) -> CommandError {
+    let reason = match (&answer["error"]["message"], &answer["errors"][0]) {
+        (Value::String(message), _) => message.clone(),
+        (_, error) => format!(
+            "refused again: {}: {}",
+            error["field"].as_str().unwrap_or_default(),
+            error["reason"].as_str().unwrap_or_default()
+        ),
+    };
+    CommandError::Refused(reason)
+}
+
+/// A value as it may stand in an address (RFC 3986, unreserved characters).
+pub(super) fn escaped(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte))
+            }
+            other => text += &format!("%{other:02X}"),
+        }
+        text
+    })
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -1,0 +1,191 @@
+//! What becomes of a table's rows as they age: the part `tiering` of a definition in, a checked [`TieringPolicy`] out.
+//!
+//! A table whose policy says nothing of an age keeps its rows in Timescale for ever.
+
+use std::str::FromStr as _;
+
+use chrono::NaiveTime;
+use serde::{Deserialize, Serialize};
+
+use super::rollup::{self, Rollup};
+use super::table::{StoreKind, TableError, TableSpec};
+
+/// When the mover looks at a table whose policy does not say: every ten minutes.
+const DEFAULT_SCHEDULE: &str = "*/10 * * * *";
+/// Width of a range when neither the policy nor the chunks say more.
+const DAY_SECONDS: u32 = 86_400;
+
+/// How a table's rows age. All spans are in seconds, against the row's own time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TieringPolicy {
+    /// Rows older than this move to ClickHouse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_after_seconds: Option<u64>,
+    /// Rows older than this are deleted from ClickHouse, where they have moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_cold_seconds: Option<u64>,
+    /// Rows older than this are deleted from Timescale; only for tables that do not cool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_hot_seconds: Option<u64>,
+    /// When the mover looks at the table: a cron expression of five fields in UTC; every ten minutes by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Between which times of day, in UTC, a move may begin, as `01:00-05:00`; at any by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// Most rows a second that a move reads, so that live rows keep their latency; no limit by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<u64>,
+    /// Width of a range, which moves as a whole: a multiple of `partition_seconds`; by default a day, or a chunk where
+    /// that is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_seconds: Option<u32>,
+    /// Aggregates of cold rows that are kept beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollups: Vec<Rollup>,
+    /// Whether nothing is moved or deleted for now. What has moved stays where it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+/// Times of day between which moves begin; the end may be on the next day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    from: NaiveTime,
+    until: NaiveTime,
+}
+
+impl TieringPolicy {
+    /// Whether rows of the table move to ClickHouse.
+    pub fn cools(&self) -> bool {
+        self.cool_after_seconds.is_some()
+    }
+
+    /// The cron expression.
+    pub fn schedule(&self) -> &str {
+        self.schedule.as_deref().unwrap_or(DEFAULT_SCHEDULE)
+    }
+
+    /// Whether a move may begin at this time of day.
+    pub fn is_open(&self, time: NaiveTime) -> bool {
+        let window = self.window.as_deref().and_then(|window| Window::read(window).ok());
+        window.is_none_or(|window| window.contains(time))
+    }
+
+    /// Seconds of one range of a table whose chunks have `chunk_seconds`.
+    pub fn range_seconds(&self, chunk_seconds: u32) -> u32 {
+        self.range_seconds.unwrap_or_else(|| DAY_SECONDS.next_multiple_of(chunk_seconds.max(1)))
+    }
+
+    /// Whether the policy makes sense for the table; says where not.
+    pub(super) fn check(&self, spec: &TableSpec, has_time: bool) -> Result<(), TableError> {
+        let fail = |field: &str, reason: String| Err(TableError::new(format!("tiering.{field}"), reason));
+        if spec.store != StoreKind::Timescale || !spec.key.is_empty() || !has_time {
+            return Err(TableError::new(
+                "tiering",
+                "is for tables in timescale that have a time column and no key: leave it out",
+            ));
+        }
+        let ages = [
+            ("cool_after_seconds", self.cool_after_seconds),
+            ("keep_cold_seconds", self.keep_cold_seconds),
+            ("keep_hot_seconds", self.keep_hot_seconds),
+            ("rows_per_second", self.rows_per_second),
+        ];
+        for (field, value) in ages {
+            if value == Some(0) || value.is_some_and(|value| value > 1_000_000_000) {
+                return fail(field, "must be between 1 and 1000000000".to_owned());
+            }
+        }
+        if self.cools() && self.keep_hot_seconds.is_some() {
+            return fail(
+                "keep_hot_seconds",
+                "is for tables that do not cool: use cool_after_seconds and keep_cold_seconds".to_owned(),
+            );
+        }
+        match (self.cool_after_seconds, self.keep_cold_seconds) {
+            (None, Some(_)) => {
+                return fail("keep_cold_seconds", "needs cool_after_seconds, or nothing is cold".to_owned());
+            }
+            (Some(cool), Some(keep)) if keep <= cool => {
+                return fail("keep_cold_seconds", format!("must be more than cool_after_seconds, {cool}"));
+            }
+            _ => {}
+        }
+        rollup::check(&self.rollups, spec)?;
+        if let Err(error) = croner::Cron::from_str(self.schedule()) {
+            return fail("schedule", format!("is no cron expression of five fields: {error}"));
+        }
+        if let Some(Err(reason)) = self.window.as_deref().map(Window::read) {
+            return fail("window", reason);
+        }
+        let chunk = spec.partition_seconds.unwrap_or(DAY_SECONDS);
+        match self.range_seconds {
+            Some(range) if range == 0 || !range.is_multiple_of(chunk) => {
+                fail("range_seconds", format!("must be a multiple of a chunk's {chunk} seconds"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Window {
+    fn read(text: &str) -> Result<Self, String> {
+        let time = |text: &str| NaiveTime::parse_from_str(text.trim(), "%H:%M").ok();
+        text.split_once('-')
+            .and_then(|(from, until)| Some(Self { from: time(from)?, until: time(until)? }))
+            .ok_or_else(|| format!("{text:?} is no window: write HH:MM-HH:MM"))
+    }
+
+    fn contains(self, time: NaiveTime) -> bool {
+        if self.from <= self.until {
+            self.from <= time && time < self.until
+        } else {
+            self.from <= time || time < self.until
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{TableDef, Tenant};
+
+    fn table(tiering: &serde_json::Value) -> Result<TableDef, TableError> {
+        let spec = serde_json::json!({
+            "table_name": "t", "partition_seconds": 3600, "tiering": tiering,
+            "columns": [{"name": "time", "type": "timestamp"}],
+        });
+        TableDef::from_spec(Tenant::default(), serde_json::from_value(spec).unwrap(), 1)
+    }
+
+    #[test]
+    fn a_policy_keeps_what_it_was_given_and_knows_the_rest() {
+        let given = serde_json::json!({"cool_after_seconds": 604_800, "window": "22:00-04:00"});
+        let table = table(&given).unwrap();
+        let policy = table.spec.tiering.clone().unwrap();
+        assert_eq!(serde_json::to_value(&policy).unwrap(), given);
+        assert_eq!((policy.schedule(), policy.range_seconds(3600)), ("*/10 * * * *", 86_400));
+        assert_eq!(policy.range_seconds(604_800), 604_800, "never less than a chunk");
+        let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+        assert!(policy.is_open(at(23)) && policy.is_open(at(3)) && !policy.is_open(at(4)));
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_place() {
+        let mistakes = [
+            (r#"{"cool_after_seconds":0}"#, "tiering.cool_after_seconds"),
+            (r#"{"keep_cold_seconds":9}"#, "tiering.keep_cold_seconds"),
+            (r#"{"cool_after_seconds":9,"keep_cold_seconds":9}"#, "tiering.keep_cold_seconds"),
+            (r#"{"cool_after_seconds":9,"keep_hot_seconds":9}"#, "tiering.keep_hot_seconds"),
+            (r#"{"cool_after_seconds":9,"schedule":"at noon"}"#, "tiering.schedule"),
+            (r#"{"cool_after_seconds":9,"window":"01:00"}"#, "tiering.window"),
+            (r#"{"cool_after_seconds":9,"range_seconds":5400}"#, "tiering.range_seconds"),
+        ];
+        for (policy, field) in mistakes {
+            let error = table(&serde_json::from_str(policy).unwrap()).unwrap_err();
+            assert_eq!(error.field, field, "{policy}");
+        }
+    }
+}
