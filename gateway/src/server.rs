@@ -26,6 +26,7 @@ use crate::registry::{Registry, StoreKind};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
+use crate::tier::Tiering;
 use crate::wal::LogOptions;
 use crate::wal::entry::{Compression, KeyScope, RequestHeader};
 
@@ -79,9 +80,19 @@ impl Server {
         let stores: [Arc<dyn Store>; 2] = [Arc::clone(&timescale) as _, Arc::clone(&clickhouse) as _];
         let health = Arc::new(Health::new(stores.clone()));
         let idempotency = Idempotency::new(idempotency_settings(&config));
-        let delivery = open_delivery(&config, &timescale, clickhouse, &metrics, &idempotency).await?;
+        let delivery =
+            open_delivery(&config, &timescale, Arc::clone(&clickhouse), &metrics, &idempotency).await?;
         let rows = TableRegistry::new(timescale.ddl_pool().clone());
         let registry = Arc::new(Registry::new(rows, stores, Some(&config.wal.directory))?);
+        let stop_background = CancellationToken::new();
+        let tiering = Arc::new(Tiering::new(
+            &config,
+            Arc::clone(&timescale),
+            clickhouse,
+            Arc::clone(registry.cell()),
+            Arc::clone(&metrics),
+            stop_background.clone(),
+        )?);
         let limits = ingest_limits(&config);
         let ingest = Ingest::new(
             Arc::clone(registry.cell()),
@@ -99,19 +110,20 @@ impl Server {
             metrics,
             health,
             letters,
+            tiering,
             timescale,
             addresses,
         });
         shared.ingest.set_readiness(Readiness::Ready);
 
         let stop_listening = CancellationToken::new();
-        let stop_background = CancellationToken::new();
         let background = vec![
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::Timescale, stop_background.clone())),
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::ClickHouse, stop_background.clone())),
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_letters(Arc::clone(&shared), stop_background.clone())),
+            tokio::spawn(move_ranges(Arc::clone(&shared), stop_background.clone())),
         ];
         let [http_serving, grpc_serving] = serving(&shared.config);
         let http = listen::serve(
@@ -190,6 +202,7 @@ async fn open_delivery(
         directory: wal.directory.clone(),
         timescale: lanes(Arc::clone(timescale) as _, &config.timescale.batch, wal.timescale_max_bytes),
         claims: Arc::clone(timescale),
+        cold: Arc::clone(&clickhouse),
         clickhouse: lanes(clickhouse, &config.clickhouse.batch, wal.clickhouse_max_bytes),
         max_dead_letter_bytes: wal.dead_letters_max_bytes,
         log: LogOptions {
@@ -335,4 +348,16 @@ async fn watch_letters(shared: Shared, stop: CancellationToken) {
         () = stop.cancelled() => return,
     }
     shared.letters.watch(&shared.metrics, stop).await;
+}
+
+/// Moves rows that have aged, as soon as both stores have their tables.
+async fn move_ranges(shared: Shared, stop: CancellationToken) {
+    if !shared.config.tiering.enabled {
+        return;
+    }
+    tokio::select! {
+        () = shared.delivery.all_prepared() => {}
+        () = stop.cancelled() => return,
+    }
+    shared.tiering.run().await;
 }

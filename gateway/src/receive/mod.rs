@@ -43,6 +43,7 @@ use crate::observe::{Health, LetterWatch, Metrics};
 use crate::registry::Registry;
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
+use crate::tier::Tiering;
 
 /// What every receiver shares: the parts of one gateway. Cheap to clone.
 pub type Shared = Arc<Gateway>;
@@ -64,6 +65,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// Watches the dead letters.
     pub letters: Arc<LetterWatch>,
+    /// Moves rows that have aged.
+    pub tiering: Arc<Tiering>,
     /// The store in Postgres, whose connections are counted.
     pub timescale: Arc<Timescale>,
     /// Where the gateway listens.

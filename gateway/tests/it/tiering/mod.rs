@@ -2,6 +2,8 @@
 
 mod cold;
 mod combined;
+mod late;
+mod moves;
 mod spans;
 
 use std::sync::Arc;
