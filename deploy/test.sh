@@ -10,3 +10,7 @@ trap stop_stores EXIT
 start_stores
 TIDEWELL_TEST_TIMESCALE_URL=$TIDEWELL_TIMESCALE_URL TIDEWELL_TEST_CLICKHOUSE_URL=$TIDEWELL_CLICKHOUSE_URL \
     cargo test --locked --workspace "$@"
+# With arguments somebody looks for one test.
+if (($# == 0)); then
+    TIERING=ci loadtest/tiering.sh
+fi

@@ -34,4 +34,5 @@ pub mod suite;
 pub mod tally;
 pub mod telemetry;
 pub mod template;
+pub mod tiering;
 pub mod workload;
