@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults tier-test package deploy-check lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ durability: ## Measure what durability and exactly-once cost, as ratios within o
 
 faults: ## Kill and disturb gateways and stores, audit what was acknowledged (20 minutes; FAULTS=ci: 5)
 	@loadtest/faults.sh
+
+tier-test: ## Move ranges between the stores while movers die and race, audit every read (some minutes; TIERING=ci: 2)
+	@loadtest/tiering.sh
 
 package: ## Make the Debian package of the gateway, in target/debian
 	@deploy/debian/build.sh

@@ -14,4 +14,5 @@ TIDEWELL_TEST_TIMESCALE_URL=$TIDEWELL_TIMESCALE_URL TIDEWELL_TEST_CLICKHOUSE_URL
 if (($# == 0)); then
     vector/test.sh
     GATEWAY_BINARY=${CARGO_TARGET_DIR:-target}/debug/tidewell grafana/test.sh
+    TIERING=ci loadtest/tiering.sh
 fi

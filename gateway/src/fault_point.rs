@@ -31,6 +31,32 @@ pub enum Point {
     ClickHouseInBody,
     /// ClickHouse has answered an INSERT, and nothing has been made of the answer.
     ClickHouseAfterInsert,
+    /// A range is to be moved, and is open.
+    TierBeforeClose,
+    /// The range is closed.
+    TierAfterClose,
+    /// Some rows of a move are in the cold table.
+    TierInLoad,
+    /// All rows of a move are in the cold table, and the ledger does not say so.
+    TierBeforeLoaded,
+    /// The ledger says that a move is loaded.
+    TierAfterLoaded,
+    /// The rows were read back and are right, and the ledger does not say so.
+    TierBeforeVerified,
+    /// The ledger says that a move is verified.
+    TierAfterVerified,
+    /// Everything of a new generation is there, and readers see the old one.
+    TierBeforeSwap,
+    /// Readers see the new generation, and the ledger does not say so.
+    TierAfterSwap,
+    /// The ledger says that a move is published.
+    TierAfterPublished,
+    /// The rows of a published move are taken away, in a transaction that is not committed.
+    TierBeforeDrop,
+    /// Timescale has given up the rows of a move.
+    TierAfterDrop,
+    /// The empty chunks of a dropped range are gone.
+    TierAfterRemoved,
 }
 
 /// A step on which a guarantee rests.
@@ -49,7 +75,7 @@ pub enum Step {
 
 impl Point {
     /// All points.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 20] = [
         Self::WalBeforeSync,
         Self::WalAfterSync,
         Self::DeliverAfterCut,
@@ -57,6 +83,19 @@ impl Point {
         Self::TimescaleAfterCommit,
         Self::ClickHouseInBody,
         Self::ClickHouseAfterInsert,
+        Self::TierBeforeClose,
+        Self::TierAfterClose,
+        Self::TierInLoad,
+        Self::TierBeforeLoaded,
+        Self::TierAfterLoaded,
+        Self::TierBeforeVerified,
+        Self::TierAfterVerified,
+        Self::TierBeforeSwap,
+        Self::TierAfterSwap,
+        Self::TierAfterPublished,
+        Self::TierBeforeDrop,
+        Self::TierAfterDrop,
+        Self::TierAfterRemoved,
     ];
 
     /// Its name in `TIDEWELL_FAULT_POINT`.
@@ -69,6 +108,19 @@ impl Point {
             Self::TimescaleAfterCommit => "timescale.after_commit",
             Self::ClickHouseInBody => "clickhouse.in_body",
             Self::ClickHouseAfterInsert => "clickhouse.after_insert",
+            Self::TierBeforeClose => "tier.before_close",
+            Self::TierAfterClose => "tier.after_close",
+            Self::TierInLoad => "tier.in_load",
+            Self::TierBeforeLoaded => "tier.before_loaded",
+            Self::TierAfterLoaded => "tier.after_loaded",
+            Self::TierBeforeVerified => "tier.before_verified",
+            Self::TierAfterVerified => "tier.after_verified",
+            Self::TierBeforeSwap => "tier.before_swap",
+            Self::TierAfterSwap => "tier.after_swap",
+            Self::TierAfterPublished => "tier.after_published",
+            Self::TierBeforeDrop => "tier.before_drop",
+            Self::TierAfterDrop => "tier.after_drop",
+            Self::TierAfterRemoved => "tier.after_removed",
         }
     }
 }

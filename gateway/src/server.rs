@@ -29,6 +29,7 @@ use crate::reload::{self, FromFiles, ReadError};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
+use crate::tier::Tiering;
 use crate::tier::read::Reader;
 
 /// How long to wait before the tables are prepared again after a failure.
@@ -99,6 +100,15 @@ impl Server {
         };
         let rows = TableRegistry::new(timescale.ddl_pool().clone());
         let registry = Arc::new(Registry::new(rows, stores, Some(&config.wal.directory))?);
+        let stop_background = CancellationToken::new();
+        let tiering = Arc::new(Tiering::new(
+            &config,
+            Arc::clone(&timescale),
+            Arc::clone(&clickhouse),
+            Arc::clone(registry.cell()),
+            Arc::clone(&metrics),
+            stop_background.clone(),
+        )?);
         let limits = ingest_limits(&config);
         let ingest = Ingest::new(
             Arc::clone(registry.cell()),
@@ -117,13 +127,13 @@ impl Server {
             health,
             letters,
             reader: Reader::new(Arc::clone(&timescale), clickhouse),
+            tiering,
             timescale,
             authenticator,
             addresses,
         });
 
         let stop_listening = CancellationToken::new();
-        let stop_background = CancellationToken::new();
         let mut background = vec![
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::Timescale, stop_background.clone())),
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::ClickHouse, stop_background.clone())),
@@ -131,6 +141,7 @@ impl Server {
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_letters(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(reload::follow(reloads, stop_background.clone())),
+            tokio::spawn(move_ranges(Arc::clone(&shared), stop_background.clone())),
         ];
         if opened {
             shared.ingest.take_requests();
@@ -305,4 +316,16 @@ async fn watch_letters(shared: Shared, stop: CancellationToken) {
         () = stop.cancelled() => return,
     }
     shared.letters.watch(&shared.metrics, stop).await;
+}
+
+/// Moves rows that have aged, as soon as both stores have their tables.
+async fn move_ranges(shared: Shared, stop: CancellationToken) {
+    if !shared.config.tiering.enabled {
+        return;
+    }
+    tokio::select! {
+        () = shared.delivery.all_prepared() => {}
+        () = stop.cancelled() => return,
+    }
+    shared.tiering.run().await;
 }

@@ -23,6 +23,7 @@ use crate::scratch;
 use crate::send::Target;
 use crate::suite::Suite;
 use crate::telemetry::Shape;
+use crate::tiering::command::TierArgs;
 use crate::workload::{Protocol, Signal, Workload};
 
 /// Generates telemetry for a Tidewell gateway, measures what it costs and audits what arrived.
@@ -50,6 +51,8 @@ enum Command {
     Scratch(ScratchArgs),
     /// Kills and disturbs gateways and stores of its own and audits what was acknowledged.
     Faults(FaultArgs),
+    /// Moves ranges between stores of its own while everything is disturbed, and audits every read.
+    Tiering(TierArgs),
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +255,7 @@ impl Cli {
                 finish(&report, args.json)
             }
             Command::Faults(args) => args.run().await,
+            Command::Tiering(args) => args.run().await,
             Command::Scratch(args) => {
                 let Stores { postgres, clickhouse, .. } = args.stores.stores();
                 if args.action == "create" {

@@ -40,4 +40,5 @@ pub mod sync_probe;
 pub mod tally;
 pub mod telemetry;
 pub mod template;
+pub mod tiering;
 pub mod workload;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{
     AckSetting, BatchConfig, ClickHouseConfig, Compression, DeadLettersConfig, GrpcConfig, HttpConfig,
     IdempotencyConfig, IngestConfig, LogConfig, LogFormat, ProtocolFamily, Secret, ShutdownConfig,
-    TimescaleConfig, TimescaleLinkConfig, WalCompression, WalConfig,
+    TieringConfig, TimescaleConfig, TimescaleLinkConfig, WalCompression, WalConfig,
 };
 
 impl Default for HttpConfig {
@@ -112,6 +112,12 @@ impl Default for WalConfig {
 impl Default for DeadLettersConfig {
     fn default() -> Self {
         Self { max_bytes: 1024 * 1024 * 1024, retain_days: 30 }
+    }
+}
+
+impl Default for TieringConfig {
+    fn default() -> Self {
+        Self { enabled: true, look_every_seconds: 60, grace_seconds: 900 }
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Config {
     pub wal: WalConfig,
     /// Records that were refused, in table `dead_letters`.
     pub dead_letters: DeadLettersConfig,
+    /// Moving rows that have aged to ClickHouse, by the policies of their tables.
+    pub tiering: TieringConfig,
     /// The gateway's own log.
     pub log: LogConfig,
     /// Ending the process.
@@ -415,6 +417,20 @@ pub struct DeadLettersConfig {
     /// How long a letter is kept, in days.
     #[schemars(range(min = 1, max = 36_500))]
     pub retain_days: u32,
+}
+
+/// Moving rows that have aged to ClickHouse, by the policies of their tables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TieringConfig {
+    /// Whether this gateway moves rows. Of several that do, one moves a table at a time.
+    pub enabled: bool,
+    /// How often it looks whether there is something to move, in seconds.
+    #[schemars(range(min = 1))]
+    pub look_every_seconds: u64,
+    /// How long a query of the combined tables may run, in seconds: so long Timescale keeps rows that are read from
+    /// ClickHouse already.
+    pub grace_seconds: u64,
 }
 
 /// The gateway's own log.

@@ -246,7 +246,9 @@ mod tests {
         let all = Settings::all();
         let secrets: Vec<_> =
             all.settings.iter().filter(|one| one.secret).map(|one| one.path.as_str()).collect();
-        assert_eq!(secrets, ["timescale.url", "timescale.password", "clickhouse.password"]);
+        let wanted =
+            ["timescale.url", "timescale.password", "clickhouse.password", "clickhouse.timescale.password"];
+        assert_eq!(secrets, wanted);
         let Some(Kind::Word(words)) = all.at("log.format").map(|setting| setting.kind.clone()) else {
             panic!("log.format is not a list of words");
         };

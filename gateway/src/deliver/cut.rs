@@ -14,7 +14,7 @@ use super::partition;
 use crate::ingest::{Protocol, RecordError};
 use crate::registry::TableBatch;
 use crate::wal::Position;
-use crate::wal::entry::{CutPlan, RequestEntry, Source};
+use crate::wal::entry::{CutPlan, RequestEntry, Source, Tier};
 
 /// The lane of cuts that no store is asked to take: their rows are there already, or another gateway delivers them. The
 /// log notes them so that a restart knows.
@@ -23,6 +23,8 @@ pub(super) const NO_LANE: u32 = u32::MAX;
 /// Rows that are sent to a store in one piece.
 #[derive(Debug, Clone)]
 pub(super) struct PendingCut {
+    /// The cold tier takes rows of Timescale whose range has left it. Their cuts are of no lane.
+    pub(super) tier: Tier,
     pub(super) number: u64,
     pub(super) lane: u32,
     /// Grows each time that the store has verifiably lost the cut and forgotten its token.
@@ -43,6 +45,7 @@ impl PendingCut {
             count: u32::try_from(piece.batch.len()).unwrap_or(u32::MAX),
         });
         CutPlan {
+            tier: self.tier,
             number: self.number,
             lane: self.lane,
             epoch: self.epoch,
@@ -66,6 +69,7 @@ impl PendingCut {
             piece
         }).collect();
         (!pieces.is_empty()).then(|| Self {
+            tier: plan.tier,
             number: plan.number,
             lane: plan.lane,
             epoch: plan.epoch,

@@ -17,6 +17,7 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::claims::Claims;
+use super::cold::ColdQueue;
 use super::cut::{NO_LANE, PendingCut};
 use super::frames::{Frames, Refusals};
 use super::gather::{Gather, GatherKey, Piece};
@@ -27,7 +28,7 @@ use crate::observe::Metrics;
 use crate::observe::accounts::Settled;
 use crate::registry::{StoreKind, builtin};
 use crate::store::Store;
-use crate::wal::entry::{Compression, CutsEntry, DoneEntry, Entry, RequestEntry};
+use crate::wal::entry::{Compression, CutsEntry, DoneEntry, Entry, RequestEntry, Tier};
 use crate::wal::{Definitions, Log};
 
 /// How long to wait before a note is appended again that the log did not take.
@@ -56,6 +57,8 @@ pub(super) struct Feed {
     pub(super) dead_letters: Option<Arc<Log<Recent>>>,
     /// Who delivers what several gateways got.
     pub(super) claims: Claims,
+    /// Where rows go whose range has left Timescale; none for the log of ClickHouse.
+    pub(super) cold: Option<ColdQueue>,
     /// Cuts of tables that ClickHouse does not know as the registry does, and when to try them again.
     pub(super) parked: Mutex<Vec<Parked>>,
     /// Whether a durable note is on its way after which frames are released.
@@ -146,7 +149,8 @@ impl Feed {
 
     /// A cut of these rows, with a number of its own.
     pub(super) fn new_cut(&self, lane: u32, key: GatherKey, pieces: Vec<Piece>) -> PendingCut {
-        PendingCut { number: self.next_number(), lane, epoch: 0, previous: self.previous(lane), key, pieces }
+        let (number, previous) = (self.next_number(), self.previous(lane));
+        PendingCut { tier: Tier::Hot, number, lane, epoch: 0, previous, key, pieces }
     }
 
     /// The number of the next cut.

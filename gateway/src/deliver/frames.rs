@@ -126,6 +126,17 @@ impl Frames {
         self.completed.notify_waiters();
     }
 
+    /// The memory of these rows has been given back: they are read from the log again when it is their turn.
+    pub(super) fn forget_memory(&self, position: Position, rows: usize) {
+        let mut state = self.state.lock();
+        let Some(open) = state.open.get_mut(&position) else { return };
+        let bytes = if rows >= open.rows { open.bytes } else { open.bytes / open.rows.max(1) * rows };
+        open.bytes -= bytes;
+        state.bytes -= bytes;
+        drop(state);
+        self.completed.notify_waiters();
+    }
+
     /// Frames before this are complete.
     pub(super) fn low_water(&self) -> Position {
         let state = self.state.lock();
@@ -245,6 +256,17 @@ mod tests {
         assert_eq!(frames.low_water(), position(3));
         frames.settle(position(3), 2, Refusals::default());
         assert_eq!((frames.low_water(), frames.bytes(), frames.rows()), (position(4), 0, 0));
+    }
+
+    #[test]
+    fn rows_whose_memory_is_given_back_still_hold_their_frame() {
+        let frames = Frames::new(position(1));
+        frames.hand_out(position(1), 4, 40);
+        frames.forget_memory(position(1), 3);
+        assert_eq!((frames.bytes(), frames.rows(), frames.low_water()), (10, 4, position(1)));
+        frames.settle(position(1), 1, Refusals::default());
+        frames.settle(position(1), 3, Refusals::default());
+        assert_eq!((frames.bytes(), frames.rows(), frames.low_water()), (0, 0, position(2)));
     }
 
     #[test]

@@ -11,14 +11,16 @@
 //! | the table is not as you say | the rows wait aside and others go on; many rows become dead letters |
 //! | the cut is lost and its token burnt | the same cut in a new epoch |
 //! | I am older than your last cut | feed it again from the log ([`super::refeed`]) |
+//! | rows of that age have left me | a cut of the newer rows, and cuts of the older ones for the cold tier ([`super::cold`]) |
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::BackoffBuilder as _;
 use tokio::time::Instant;
 
+use super::cold::{self, ColdWork};
 use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
 use super::frames::Refusals;
@@ -28,10 +30,10 @@ use crate::ingest::MAX_LISTED_ERRORS;
 use crate::observe::accounts::Settled;
 use crate::registry::StoreKind;
 use crate::store::{Cut, NextStep, StoreError};
-use crate::wal::entry::{CutPlan, CutsEntry, Source};
+use crate::wal::entry::{CutPlan, CutsEntry, Source, Tier};
 
 /// How long rows of a table that its store does not know wait before they are tried again.
-const PARKED_FOR: Duration = Duration::from_secs(5);
+pub(super) const PARKED_FOR: Duration = Duration::from_secs(5);
 
 /// How often a lane without work looks whether its store is still the one that it fed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -80,6 +82,8 @@ enum Outcome {
     },
     Renew,
     Refeed(u64),
+    /// Rows of before that time go to the cold tier.
+    Divert(i64),
 }
 
 impl Lane {
@@ -194,6 +198,7 @@ impl Lane {
                         work.push_front(Work::forgotten(plan));
                     }
                 }
+                Outcome::Divert(before) => work = self.divert(&cut, settles, before, work).await?,
             }
         }
         Ok(())
@@ -205,16 +210,27 @@ impl Lane {
             Rows::Here(cut) => return Ok(Some(cut)),
             Rows::InLog(plan) => plan,
         };
+        self.load_plan(plan, settles, true).await
+    }
+
+    /// The same of a plan; `restored` when its rows are not among those that are counted as on their way.
+    pub(super) async fn load_plan(
+        &self,
+        plan: CutPlan,
+        settles: bool,
+        restored: bool,
+    ) -> Result<Option<PendingCut>, Stopped> {
         let cut = self.feed.load(&plan).await?;
-        for piece in cut.iter().flat_map(|cut| &cut.pieces) {
+        for piece in cut.iter().flat_map(|cut| &cut.pieces).filter(|_| restored) {
             self.feed.restored(piece);
         }
         // Rows that are gone were settled, or are in quarantine: nothing shall wait for them.
-        let is_there = |source: &Source| {
-            cut.iter().flat_map(|cut| &cut.pieces).any(|piece| {
-                (piece.position, piece.index, piece.start) == (source.position, source.batch, source.start)
-            })
-        };
+        let there: HashSet<_> = cut
+            .iter()
+            .flat_map(|cut| &cut.pieces)
+            .map(|piece| (piece.position, piece.index, piece.start))
+            .collect();
+        let is_there = |source: &Source| there.contains(&(source.position, source.batch, source.start));
         for gone in plan.sources.iter().filter(|source| settles && !is_there(source)) {
             self.feed.frames.settle(gone.position, rows_of(gone), Refusals::default());
         }
@@ -225,7 +241,7 @@ impl Lane {
     }
 
     /// The rows of a cut are settled; `refused` names those of a piece that are dead letters.
-    fn settle(&self, cut: &PendingCut, settles: bool, refused: impl Fn(&Piece) -> Refusals) {
+    pub(super) fn settle(&self, cut: &PendingCut, settles: bool, refused: impl Fn(&Piece) -> Refusals) {
         for piece in &cut.pieces {
             let refused = refused(piece);
             self.feed.account(piece, &refused);
@@ -245,13 +261,62 @@ impl Lane {
         behind: VecDeque<Work>,
     ) -> Result<VecDeque<Work>, Stopped> {
         let (first, second) = cut.halves();
+        self.divide(cut, settles, vec![first, second], Vec::new(), behind).await
+    }
+
+    /// Replaces a cut by one of the rows that its store still takes, if there are any, and by those of the rows whose
+    /// range has left it, one per day, which the cold tier gets without holding up this lane. One note says it all, so
+    /// that after a crash every row is in one of them or still in the cut.
+    async fn divert(
+        &self,
+        cut: &PendingCut,
+        settles: bool,
+        before: i64,
+        behind: VecDeque<Work>,
+    ) -> Result<VecDeque<Work>, Stopped> {
+        let Some(queue) = &self.feed.cold else { return Ok(behind) };
+        let divided = cold::divide(&cut.pieces, before);
+        let colds: Vec<PendingCut> = divided
+            .cold
+            .into_iter()
+            .map(|pieces| PendingCut {
+                tier: Tier::Cold,
+                lane: 0,
+                previous: 0,
+                ..self.feed.new_cut(cut.lane, cut.key.clone(), pieces)
+            })
+            .collect();
+        let plans: Vec<CutPlan> = colds.iter().map(PendingCut::plan).collect();
+        let rows: usize = colds.iter().map(PendingCut::rows).sum();
+        tracing::debug!(table = %cut.key.table, rows, cuts = plans.len(), "late rows go to the cold tier");
+        let hot = if divided.hot.is_empty() { Vec::new() } else { vec![divided.hot] };
+        let work = self.divide(cut, settles, hot, plans.clone(), behind).await?;
+        if settles {
+            for piece in colds.iter().flat_map(|cut| &cut.pieces) {
+                self.feed.frames.forget_memory(piece.position, piece.batch.len());
+            }
+        }
+        self.feed.metrics.diverted(self.feed.name, rows);
+        queue.push(plans.into_iter().map(|plan| ColdWork { plan, fresh: true, settles }));
+        Ok(work)
+    }
+
+    /// Replaces a cut by cuts of these pieces, which are sent next, and by `others`, which are not sent by this lane.
+    async fn divide(
+        &self,
+        cut: &PendingCut,
+        settles: bool,
+        parts: Vec<Vec<Piece>>,
+        others: Vec<CutPlan>,
+        behind: VecDeque<Work>,
+    ) -> Result<VecDeque<Work>, Stopped> {
         let mut retired = vec![cut.number];
-        let mut work = VecDeque::with_capacity(behind.len() + 2);
-        let mut created = Vec::new();
-        for pieces in [first, second] {
-            let half = Rows::Here(self.feed.new_cut(cut.lane, cut.key.clone(), pieces));
-            created.push(half.plan());
-            work.push_back(Work { cut: half, fresh: true, settles });
+        let mut work = VecDeque::with_capacity(behind.len() + parts.len());
+        let mut created = others;
+        for pieces in parts {
+            let part = Rows::Here(self.feed.new_cut(cut.lane, cut.key.clone(), pieces));
+            created.push(part.plan());
+            work.push_back(Work { cut: part, fresh: true, settles });
         }
         let only_grow = self.feed.store.kind() == StoreKind::Timescale;
         for other in behind {
@@ -274,12 +339,12 @@ impl Lane {
     }
 
     /// Makes durable that cuts are replaced.
-    async fn replace(&self, retired: Vec<u64>, created: Vec<CutPlan>) -> Result<(), Stopped> {
+    pub(super) async fn replace(&self, retired: Vec<u64>, created: Vec<CutPlan>) -> Result<(), Stopped> {
         self.feed.note(CutsEntry { retired, created }).await
     }
 
     /// Rows that no attempt will store are kept with the reason.
-    async fn keep_as_dead_letters(
+    pub(super) async fn keep_as_dead_letters(
         &self,
         cut: &PendingCut,
         settles: bool,
@@ -395,6 +460,11 @@ impl Lane {
                     return Ok(Outcome::GiveBack { error, certain });
                 }
                 NextStep::Renew => return Ok(Outcome::Renew),
+                NextStep::Divert => {
+                    if let StoreError::Closed { before, .. } = error {
+                        return Ok(Outcome::Divert(before));
+                    }
+                }
                 NextStep::Refeed => {
                     if let StoreError::Regressed { lane_at, .. } = error {
                         return Ok(Outcome::Refeed(lane_at));

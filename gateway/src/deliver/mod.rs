@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! log ──► read ──► gather (by table and partition) ──► lanes: plan, durable ──► store ──► done
-//!  ▲                                                              │
-//!  └── released up to the first frame with unsettled rows         └──► dead letters
+//!  ▲                                                              ├──► dead letters
+//!  └── released up to the first frame with unsettled rows         └──► late rows of a closed range: cold tier
 //! ```
 //!
 //! A store that is slow or down holds up nobody but its own log, which takes frames until its disk budget is used.
@@ -14,6 +14,7 @@
 //! or kept as dead letters where their store refuses them for their content, whatever is killed meanwhile.
 
 mod claims;
+mod cold;
 mod cut;
 pub mod dead_letters;
 mod feed;

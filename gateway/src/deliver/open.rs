@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::claims::Claims;
+use super::cold::{ColdLane, ColdQueue, ColdWork};
 use super::feed::Feed;
 use super::frames::Frames;
 use super::gather::Gather;
@@ -21,9 +22,11 @@ use super::lane::{Lane, key_of};
 use super::resume::Resume;
 use super::{CutLimits, Delivery, LogName, Recent};
 use crate::observe::Metrics;
+use crate::registry::StoreKind;
 use crate::store::Store;
+use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::Timescale;
-use crate::wal::entry::{Compression, RequestHeader};
+use crate::wal::entry::{Compression, RequestHeader, Tier};
 use crate::wal::{Definitions, Disk, LocalDisk, Log, LogError, LogOptions, Position};
 
 /// Lanes that dead letters are written by.
@@ -53,6 +56,8 @@ pub struct DeliveryOptions {
     pub claims: Arc<Timescale>,
     /// ClickHouse and how it is fed.
     pub clickhouse: LaneOptions,
+    /// Where rows of Timescale go whose range has left it.
+    pub cold: Arc<ClickHouse>,
     /// Most bytes of the log of dead letters.
     pub max_dead_letter_bytes: u64,
     /// Sizes and ages that all logs share; `max_bytes` is that of each.
@@ -158,6 +163,7 @@ impl Delivery {
             prepared: &self.prepared,
             window_bytes: options.window_bytes,
             claims: &options.claims,
+            cold: &options.cold,
         };
         let keep = Some(Arc::clone(&letters.log));
         let letters_lane = LaneOptions {
@@ -212,6 +218,7 @@ struct Parts<'a> {
     prepared: &'a [watch::Sender<bool>; 2],
     window_bytes: usize,
     claims: &'a Arc<Timescale>,
+    cold: &'a Arc<ClickHouse>,
 }
 
 impl Parts<'_> {
@@ -227,6 +234,7 @@ impl Parts<'_> {
         // What is settled may go from the first moment, should its space be needed.
         log.release(resume.from);
         let store = Arc::clone(&options.store);
+        let cold = (store.kind() == StoreKind::Timescale).then(ColdQueue::default);
         let feed = Arc::new(Feed {
             name,
             log,
@@ -239,6 +247,7 @@ impl Parts<'_> {
             metrics: Arc::clone(self.metrics),
             dead_letters,
             claims: Claims::new(Arc::clone(self.claims)),
+            cold,
             parked: Mutex::default(),
             releasing: AtomicBool::new(false),
             writers: Semaphore::new(options.writers.max(1)),
@@ -250,10 +259,15 @@ impl Parts<'_> {
         });
         let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
         let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
+        let mut pending_cold = Vec::new();
         for plan in std::mem::take(&mut resume.cuts).into_values() {
             // Nothing of a damaged frame is delivered any more, and nobody may wait for it.
             for source in plan.sources.iter().filter(|source| resume.is_open(source.position)) {
                 feed.frames.add(source.position, usize::try_from(source.count).unwrap_or(usize::MAX));
+            }
+            if plan.tier == Tier::Cold {
+                pending_cold.push(ColdWork { plan, fresh: false, settles: true });
+                continue;
             }
             feed.gather.hold(key_of(&plan));
             pending[usize::try_from(plan.lane % lanes).unwrap_or(0)].push(plan);
@@ -261,6 +275,11 @@ impl Parts<'_> {
         for (number, pending) in (0..lanes).zip(pending) {
             let lane = Lane { feed: Arc::clone(&feed), number };
             tasks.push(tokio::spawn(lane.run(pending)));
+        }
+        if let Some(queue) = &feed.cold {
+            queue.push(pending_cold);
+            let lane = ColdLane { feed: Arc::clone(&feed), store: Arc::clone(self.cold) };
+            tasks.push(tokio::spawn(lane.run(self.prepared[StoreKind::ClickHouse as usize].subscribe())));
         }
         tasks.push(tokio::spawn(Arc::clone(&feed).read(resume)));
         feed

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
 use super::lane::Lane;
-use crate::wal::entry::{CutPlan, Entry, RequestEntry};
+use crate::wal::entry::{CutPlan, Entry, RequestEntry, Tier};
 use crate::wal::{Definitions, LogError, LogReader, Position};
 
 impl Lane {
@@ -60,8 +60,10 @@ impl Feed {
                 for retired in &cuts.retired {
                     plans.remove(retired);
                 }
-                let of_lane =
-                    |plan: &CutPlan| plan.lane == lane && plan.number > after && plan.number <= until;
+                let of_lane = |plan: &CutPlan| {
+                    let is_between = plan.number > after && plan.number <= until;
+                    plan.tier == Tier::Hot && plan.lane == lane && is_between
+                };
                 plans.extend(cuts.created.into_iter().filter(of_lane).map(|plan| (plan.number, plan)));
             }
             Ok(plans.into_values().collect())

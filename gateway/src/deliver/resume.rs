@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cut::NO_LANE;
 use super::gather::{GatherKey, Piece};
-use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader};
+use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader, Source, Tier};
 use crate::wal::{LogError, LogReader, Position};
 
 /// More cuts than one note creates.
@@ -80,15 +80,13 @@ impl Resume {
     }
 
     fn settle(&mut self, plan: &CutPlan) {
-        for source in &plan.sources {
-            let Some(open) = self.open.get_mut(&source.position) else { continue };
-            let held = self.held.entry(source.position).or_default();
-            let rows = source.start..source.start.saturating_add(source.count);
-            let anew = held.settle(plan, source.batch, rows);
+        for (position, sources) in by_frame(plan) {
+            let Some(open) = self.open.get_mut(&position) else { continue };
+            let anew = self.held.entry(position).or_default().settle(plan, &sources);
             *open = open.saturating_sub(anew);
             if *open == 0 {
-                self.open.remove(&source.position);
-                self.held.remove(&source.position);
+                self.open.remove(&position);
+                self.held.remove(&position);
             }
         }
     }
@@ -119,8 +117,8 @@ impl Resume {
         for number in retired {
             if let Some(plan) = self.cuts.remove(&number) {
                 self.last_cut = self.last_cut.max(number);
-                for source in &plan.sources {
-                    if let Some(held) = self.held.get_mut(&source.position) {
+                for position in by_frame(&plan).into_keys() {
+                    if let Some(held) = self.held.get_mut(&position) {
                         held.0.retain(|rows| rows.cut != number || rows.settled);
                     }
                 }
@@ -147,7 +145,7 @@ impl Resume {
     fn done(&mut self, done: &DoneEntry) {
         for number in &done.cuts {
             let Some(plan) = self.cuts.remove(number) else { continue };
-            if plan.lane != NO_LANE {
+            if plan.lane != NO_LANE && plan.tier == Tier::Hot {
                 let last = self.lanes.entry(plan.lane).or_default();
                 *last = (*last).max(plan.number);
             }
@@ -208,39 +206,42 @@ impl Held {
         left.into_iter().map(part).collect()
     }
 
-    /// Notes rows of a cut as settled; returns how many were not before.
-    fn settle(&mut self, plan: &CutPlan, batch: u16, rows: Range<u32>) -> u64 {
-        let anew = self.ranges_without(|held| held.settled, batch, plan.day, rows.clone());
-        let same = |held: &HeldRows| held.cut == plan.number && held.batch == batch && held.rows == rows;
-        match self.0.iter_mut().find(|held| same(held)) {
-            Some(held) => held.settled = true,
-            None => {
-                self.0.push(HeldRows {
-                    cut: plan.number,
-                    batch,
-                    day: plan.day,
-                    rows,
-                    settled: true,
-                    needless: plan.lane == NO_LANE,
-                });
-            }
+    /// Notes the rows of a cut as settled; returns how many were not before.
+    fn settle(&mut self, plan: &CutPlan, sources: &[Source]) -> u64 {
+        let mut anew = 0;
+        let mut batches: Vec<u16> = sources.iter().map(|source| source.batch).collect();
+        batches.sort_unstable();
+        batches.dedup();
+        for batch in batches {
+            let rows = sources.iter().filter(|source| source.batch == batch);
+            let mut rows: Vec<Range<u32>> = rows.map(rows_of).collect();
+            rows.sort_by_key(|rows| rows.start);
+            let settled =
+                self.0.iter().filter(|held| held.settled && held.batch == batch && held.day == plan.day);
+            let mut settled: Vec<&Range<u32>> = settled.map(|held| &held.rows).collect();
+            settled.sort_by_key(|rows| rows.start);
+            anew += count_without(&rows, &settled);
         }
-        anew.iter().map(|rows| u64::from(rows.end - rows.start)).sum()
+        let mut known = false;
+        for held in self.0.iter_mut().filter(|held| held.cut == plan.number) {
+            (held.settled, known) = (true, true);
+        }
+        if !known {
+            self.0.extend(sources.iter().map(|source| HeldRows {
+                cut: plan.number,
+                batch: source.batch,
+                day: plan.day,
+                rows: rows_of(source),
+                settled: true,
+                needless: plan.lane == NO_LANE,
+            }));
+        }
+        anew
     }
 
     /// What no cut holds of these rows of a batch and partition.
     fn ranges_left(&self, batch: u16, day: Option<i64>, rows: Range<u32>) -> Vec<Range<u32>> {
-        self.ranges_without(|_| true, batch, day, rows)
-    }
-
-    fn ranges_without(
-        &self,
-        which: impl Fn(&HeldRows) -> bool,
-        batch: u16,
-        day: Option<i64>,
-        rows: Range<u32>,
-    ) -> Vec<Range<u32>> {
-        let of_part = self.0.iter().filter(|held| held.batch == batch && held.day == day && which(held));
+        let of_part = self.0.iter().filter(|held| held.batch == batch && held.day == day);
         let mut held: Vec<&Range<u32>> = of_part.map(|held| &held.rows).collect();
         held.sort_by_key(|held| held.start);
         let mut left = Vec::new();
@@ -257,6 +258,35 @@ impl Held {
         }
         left
     }
+}
+
+/// The sources of a plan by frame. A cut of interleaved rows has very many of one frame.
+fn by_frame(plan: &CutPlan) -> BTreeMap<Position, Vec<Source>> {
+    let mut frames: BTreeMap<Position, Vec<Source>> = BTreeMap::new();
+    for source in &plan.sources {
+        frames.entry(source.position).or_default().push(*source);
+    }
+    frames
+}
+
+fn rows_of(source: &Source) -> Range<u32> {
+    source.start..source.start.saturating_add(source.count)
+}
+
+/// How many rows of `rows` are in none of `others`. Both are ordered by their start, and no two of `rows` overlap.
+fn count_without(rows: &[Range<u32>], others: &[&Range<u32>]) -> u64 {
+    let (mut left, mut at, mut others) = (0, 0, others.iter().copied().peekable());
+    // Rows before `at` are in one of the others.
+    for rows in rows {
+        let mut from = rows.start.max(at);
+        while let Some(other) = others.next_if(|other| other.start < rows.end) {
+            left += u64::from(other.start.saturating_sub(from));
+            at = at.max(other.end);
+            from = from.max(at);
+        }
+        left += u64::from(rows.end.saturating_sub(from));
+    }
+    left
 }
 
 fn index(number: u32) -> usize {

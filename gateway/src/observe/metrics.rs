@@ -27,6 +27,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::accounts::RowAccounts;
+use super::tiering::TierMetrics;
 use crate::decode::{Decoded, RejectedRecord};
 use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
@@ -164,6 +165,7 @@ pub struct Metrics {
     store_seconds: Family<StoreLabels, Histogram>,
     store_batch_rows: Family<StoreLabels, Histogram>,
     delivery_events: Family<EventLabels, Counter>,
+    tiering: TierMetrics,
     rows: RowAccounts,
 }
 
@@ -267,6 +269,8 @@ impl Metrics {
         registry.register("store_write_rows", "Rows of one batch", store_batch_rows.clone());
 
         let rows = RowAccounts::new(&mut registry);
+        let tiering = TierMetrics::default();
+        tiering.register(&mut registry);
         let delivery_events: Family<EventLabels, Counter> = Family::default();
         registry.register(
             "delivery_events",
@@ -327,6 +331,7 @@ impl Metrics {
             store_seconds,
             store_batch_rows,
             delivery_events,
+            tiering,
             rows,
         }
     }
@@ -462,6 +467,17 @@ impl Metrics {
     pub fn claimed_elsewhere(&self, log: LogName, rows: usize) {
         let labels = EventLabels { log: log.name(), event: "claimed_elsewhere" };
         self.delivery_events.get_or_create(&labels).inc_by(count(rows));
+    }
+
+    /// Counts late rows that go to the cold tier.
+    pub fn diverted(&self, log: LogName, rows: usize) {
+        let labels = EventLabels { log: log.name(), event: "late_rows_to_cold" };
+        self.delivery_events.get_or_create(&labels).inc_by(count(rows));
+    }
+
+    /// What moving between the tiers did.
+    pub fn tiering(&self) -> &TierMetrics {
+        &self.tiering
     }
 
     fn cut_event(&self, log: LogName, event: &'static str) {

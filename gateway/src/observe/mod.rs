@@ -12,7 +12,9 @@ pub mod letters;
 pub mod logging;
 mod metrics;
 pub mod process;
+mod tiering;
 
 pub use health::Health;
 pub use letters::LetterWatch;
 pub use metrics::{Metrics, Received};
+pub use tiering::TierMetrics;

@@ -58,6 +58,7 @@ use crate::observe::{Health, LetterWatch, Metrics};
 use crate::registry::{Registry, Tenant};
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
 use crate::store::timescale::Timescale;
+use crate::tier::Tiering;
 use crate::tier::read::Reader;
 
 /// What every receiver shares: the parts of one gateway. Cheap to clone.
@@ -82,6 +83,8 @@ pub struct Gateway {
     pub letters: Arc<LetterWatch>,
     /// Reads rows, wherever they are.
     pub reader: Reader,
+    /// Moves rows that have aged.
+    pub tiering: Arc<Tiering>,
     /// The store in Postgres, whose connections are counted.
     pub timescale: Arc<Timescale>,
     /// Tells callers by their credentials.

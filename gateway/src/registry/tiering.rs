@@ -4,14 +4,12 @@
 
 use std::str::FromStr as _;
 
-use chrono::NaiveTime;
+use chrono::{DateTime, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::rollup::{self, Rollup};
 use super::table::{StoreKind, TableError, TableSpec};
 
-/// When the mover looks at a table whose policy does not say: every ten minutes.
-const DEFAULT_SCHEDULE: &str = "*/10 * * * *";
 /// Width of a range when neither the policy nor the chunks say more.
 const DAY_SECONDS: u32 = 86_400;
 
@@ -28,7 +26,8 @@ pub struct TieringPolicy {
     /// Rows older than this are deleted from Timescale; only for tables that do not cool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_hot_seconds: Option<u64>,
-    /// When the mover looks at the table: a cron expression of five fields in UTC; every ten minutes by default.
+    /// When a move may begin: a cron expression of five fields in UTC; whenever a range is old enough by default. One run
+    /// moves all that is old enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
     /// Between which times of day, in UTC, a move may begin, as `01:00-05:00`; at any by default.
@@ -62,15 +61,20 @@ impl TieringPolicy {
         self.cool_after_seconds.is_some()
     }
 
-    /// The cron expression.
-    pub fn schedule(&self) -> &str {
-        self.schedule.as_deref().unwrap_or(DEFAULT_SCHEDULE)
-    }
-
-    /// Whether a move may begin at this time of day.
-    pub fn is_open(&self, time: NaiveTime) -> bool {
+    /// Whether moves may begin now, when the table was looked at last at `looked_at`: the schedule has come by since
+    /// then, and the window is open.
+    pub fn is_due(&self, looked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
         let window = self.window.as_deref().and_then(|window| Window::read(window).ok());
-        window.is_none_or(|window| window.contains(time))
+        if window.is_some_and(|window| !window.contains(now.time())) {
+            return false;
+        }
+        let schedule = self.schedule.as_deref().and_then(|schedule| croner::Cron::from_str(schedule).ok());
+        match (schedule, looked_at) {
+            (Some(schedule), Some(looked_at)) => {
+                schedule.find_next_occurrence(&looked_at, false).is_ok_and(|next| next <= now)
+            }
+            _ => true,
+        }
     }
 
     /// Seconds of one range of a table whose chunks have `chunk_seconds`.
@@ -114,13 +118,14 @@ impl TieringPolicy {
             _ => {}
         }
         rollup::check(&self.rollups, spec)?;
-        if let Err(error) = croner::Cron::from_str(self.schedule()) {
+        if let Some(Err(error)) = self.schedule.as_deref().map(croner::Cron::from_str) {
             return fail("schedule", format!("is no cron expression of five fields: {error}"));
         }
         if let Some(Err(reason)) = self.window.as_deref().map(Window::read) {
             return fail("window", reason);
         }
-        let chunk = spec.partition_seconds.unwrap_or(DAY_SECONDS);
+        // A definition that changes nothing but the policy need not say how wide chunks are.
+        let chunk = spec.partition_seconds.unwrap_or(1);
         match self.range_seconds {
             Some(range) if range == 0 || !range.is_multiple_of(chunk) => {
                 fail("range_seconds", format!("must be a multiple of a chunk's {chunk} seconds"))
@@ -166,10 +171,23 @@ mod tests {
         let table = table(&given).unwrap();
         let policy = table.spec.tiering.clone().unwrap();
         assert_eq!(serde_json::to_value(&policy).unwrap(), given);
-        assert_eq!((policy.schedule(), policy.range_seconds(3600)), ("*/10 * * * *", 86_400));
+        assert_eq!(policy.range_seconds(3600), 86_400);
         assert_eq!(policy.range_seconds(604_800), 604_800, "never less than a chunk");
-        let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
-        assert!(policy.is_open(at(23)) && policy.is_open(at(3)) && !policy.is_open(at(4)));
+    }
+
+    #[test]
+    fn moves_begin_by_schedule_and_window() {
+        let at = |hour, minute| {
+            let time = NaiveTime::from_hms_opt(hour, minute, 0).unwrap();
+            chrono::NaiveDate::from_ymd_opt(2026, 1, 1).unwrap().and_time(time).and_utc()
+        };
+        let policy = |json: serde_json::Value| serde_json::from_value::<TieringPolicy>(json).unwrap();
+        let night = policy(serde_json::json!({"window": "22:00-04:00"}));
+        let is_open = |hour| night.is_due(Some(at(hour, 0)), at(hour, 0));
+        assert!(is_open(23) && is_open(3) && !is_open(4));
+        let hourly = policy(serde_json::json!({"schedule": "0 * * * *"}));
+        assert!(hourly.is_due(None, at(1, 30)));
+        assert!(!hourly.is_due(Some(at(1, 0)), at(1, 59)) && hourly.is_due(Some(at(1, 30)), at(2, 0)));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn delivery(
         directory: wal.directory.clone(),
         timescale: lanes(Arc::clone(timescale) as _, &config.timescale.batch, wal.timescale_max_bytes),
         claims: Arc::clone(timescale),
+        cold: Arc::clone(&clickhouse),
         clickhouse: lanes(clickhouse, &config.clickhouse.batch, wal.clickhouse_max_bytes),
         max_dead_letter_bytes: wal.dead_letters_max_bytes,
         log: LogOptions {

@@ -122,6 +122,17 @@ pub enum StoreError {
         /// The lane's last cut that it knows, 0 for none.
         lane_at: u64,
     },
+    /// Some of the rows are older than what it still takes: their range moves, or has moved, to ClickHouse. Nothing was
+    /// written.
+    #[error(
+        "{store} takes no rows older than {before} ns since 1970 for this table: they belong to the cold tier"
+    )]
+    Closed {
+        /// The store's name.
+        store: &'static str,
+        /// Nanoseconds since 1970.
+        before: i64,
+    },
     /// It answered that the cut is stored, and has no row of it: it knows the cut's name and lost the rows.
     #[error(
         "{store} takes the cut for a retry, but has no row of it: the rows must be sent under a new name"
@@ -146,6 +157,8 @@ pub enum NextStep {
     Refeed,
     /// Make the next epoch of the cut durable, then send it as a fresh one.
     Renew,
+    /// Divide the cut by time: newer rows to the store again, older ones to the cold tier.
+    Divert,
 }
 
 impl StoreError {
@@ -157,6 +170,7 @@ impl StoreError {
             Self::Data { .. } => NextStep::Split,
             Self::Regressed { .. } => NextStep::Refeed,
             Self::Lost { .. } => NextStep::Renew,
+            Self::Closed { .. } => NextStep::Divert,
         }
     }
 }

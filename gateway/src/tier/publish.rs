@@ -54,6 +54,12 @@ impl Publisher {
     /// Makes `generation` the one that readers of the combined table see. Call it again after an error; a number never
     /// stands for two different generations.
     pub async fn publish(&self, table: &TableDef, generation: &Generation) -> Result<(), StoreError> {
+        self.stage(table, generation).await?;
+        self.swap(table, generation).await
+    }
+
+    /// The first two steps: both sides are there, and nobody reads them yet.
+    pub async fn stage(&self, table: &TableDef, generation: &Generation) -> Result<(), StoreError> {
         self.clickhouse.prepare_cold(table).await?;
         self.refuse_foreign(table, generation.number).await?;
         self.make_postgres_view(table, generation).await?;
@@ -63,7 +69,11 @@ impl Publisher {
         self.check_session().await?;
         let collection = self.link.collection();
         self.clickhouse.execute(&combined::hot_table(table, generation.number, collection)).await?;
-        self.clickhouse.execute(&combined::cold_view(table, generation)).await?;
+        self.clickhouse.execute(&combined::cold_view(table, generation)).await
+    }
+
+    /// The last step, for which everything else is staged: readers are moved.
+    pub async fn swap(&self, table: &TableDef, generation: &Generation) -> Result<(), StoreError> {
         let comment = serde_json::to_string(generation).map_err(|error| schema_error(error.to_string()))?;
         self.clickhouse.execute(&combined::combined_table(table, generation.number, &comment)).await?;
         match trace_view::statement(table) {

@@ -23,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a gateway listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// HTTP.
-    pub(super) http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// gRPC.
-    pub(super) grpc: SocketAddr,
+    pub(crate) grpc: SocketAddr,
 }
 
 /// What is sent.

@@ -21,45 +21,45 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a gateway is and how it is set.
 #[derive(Debug, Clone)]
-pub(super) struct Setup {
+pub(crate) struct Setup {
     /// The program.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Its listeners.
-    pub(super) address: Address,
+    pub(crate) address: Address,
     /// Where it runs: its logs are in `data/wal` there, and what it says goes to `gateway.log`.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Settings, by the name of their variable.
-    pub(super) settings: BTreeMap<String, String>,
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 /// A gateway that runs or has run. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Gateway {
+pub(crate) struct Gateway {
     /// How it is started the next time.
-    pub(super) setup: Setup,
+    pub(crate) setup: Setup,
     child: Option<Child>,
 }
 
 impl Setup {
     /// The folder of its logs.
-    pub(super) fn wal(&self) -> PathBuf {
+    pub(crate) fn wal(&self) -> PathBuf {
         self.folder.join("data/wal")
     }
 
     /// The file of what it says.
-    pub(super) fn said(&self) -> PathBuf {
+    pub(crate) fn said(&self) -> PathBuf {
         self.folder.join("gateway.log")
     }
 }
 
 impl Gateway {
     /// A gateway that does not run yet.
-    pub(super) fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         Self { setup, child: None }
     }
 
     /// Sets something from the next start on; none takes it back.
-    pub(super) fn set(&mut self, variable: &str, value: Option<String>) {
+    pub(crate) fn set(&mut self, variable: &str, value: Option<String>) {
         match value {
             Some(value) => drop(self.setup.settings.insert(variable.to_owned(), value)),
             None => drop(self.setup.settings.remove(variable)),
@@ -67,7 +67,7 @@ impl Gateway {
     }
 
     /// Starts it and does not wait.
-    pub(super) fn spawn(&mut self) -> Result<()> {
+    pub(crate) fn spawn(&mut self) -> Result<()> {
         let Setup { program, address, folder, settings } = &self.setup;
         let path = self.setup.said();
         let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -89,13 +89,13 @@ impl Gateway {
     }
 
     /// Starts it and waits until it answers.
-    pub(super) async fn start(&mut self) -> Result<()> {
+    pub(crate) async fn start(&mut self) -> Result<()> {
         self.spawn()?;
         self.wait_until_it_answers().await
     }
 
     /// Waits until it answers on its HTTP port, ready or not.
-    pub(super) async fn wait_until_it_answers(&mut self) -> Result<()> {
+    pub(crate) async fn wait_until_it_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.ended()? {
@@ -115,7 +115,7 @@ impl Gateway {
     }
 
     /// Waits until it says that it takes requests.
-    pub(super) async fn wait_until_ready(&self) -> Result<()> {
+    pub(crate) async fn wait_until_ready(&self) -> Result<()> {
         let http = self.setup.address.http;
         wait_for("a gateway that is ready", PATIENCE, || async {
             Ok(scrape::is_ready(http).await.then_some(()))
@@ -124,13 +124,13 @@ impl Gateway {
     }
 
     /// Its process.
-    pub(super) fn pid(&self) -> Result<Pid> {
+    pub(crate) fn pid(&self) -> Result<Pid> {
         let id = self.child.as_ref().and_then(Child::id).context("the gateway does not run")?;
         Pid::from_raw(id.cast_signed()).context("the gateway has no process id")
     }
 
     /// Sends it SIGKILL and waits for its end.
-    pub(super) async fn kill(&mut self) -> Result<()> {
+    pub(crate) async fn kill(&mut self) -> Result<()> {
         if let Some(child) = &mut self.child {
             child.kill().await.context("cannot kill the gateway")?;
         }
@@ -139,13 +139,13 @@ impl Gateway {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         let Some(child) = &mut self.child else { bail!("the gateway was not started") };
         Ok(child.try_wait()?)
     }
 
     /// Waits until it ends by itself.
-    pub(super) async fn wait_for_its_end(&mut self, patience: Duration) -> Result<ExitStatus> {
+    pub(crate) async fn wait_for_its_end(&mut self, patience: Duration) -> Result<ExitStatus> {
         let Some(child) = &mut self.child else { bail!("the gateway was not started") };
         let ended = tokio::time::timeout(patience, child.wait()).await;
         let status = ended
@@ -155,7 +155,7 @@ impl Gateway {
     }
 
     /// Ends it in an orderly way.
-    pub(super) async fn stop(&mut self) -> Result<()> {
+    pub(crate) async fn stop(&mut self) -> Result<()> {
         if self.child.is_none() || self.ended()?.is_some() {
             self.child = None;
             return Ok(());
@@ -176,7 +176,7 @@ impl Gateway {
     }
 
     /// What it says of itself now.
-    pub(super) async fn scrape(&self) -> Result<Scrape> {
+    pub(crate) async fn scrape(&self) -> Result<Scrape> {
         scrape::scrape(self.setup.address.http).await
     }
 }
@@ -186,7 +186,7 @@ impl Gateway {
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Two ports that nobody listens on, and that no later call gives again soon.
-pub(super) fn free_address() -> Result<Address> {
+pub(crate) fn free_address() -> Result<Address> {
     Ok(Address { http: free_port()?, grpc: free_port()? })
 }
 

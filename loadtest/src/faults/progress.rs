@@ -117,7 +117,7 @@ pub(super) fn summary(counts: &BTreeMap<String, u64>) -> String {
 }
 
 /// Tells people what is going on, on standard error.
-pub(super) fn say(line: impl fmt::Display) {
+pub(crate) fn say(line: impl fmt::Display) {
     // Nobody to tell if standard error is gone.
     let _told = writeln!(std::io::stderr().lock(), "{line}");
 }

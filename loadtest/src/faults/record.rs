@@ -42,7 +42,7 @@ pub(super) const POISON: &str = "poison";
 
 /// What kind of record, which decides its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A log, for ClickHouse.
     Log,
     /// A sample of a metric, for TimescaleDB.
@@ -54,7 +54,7 @@ impl Kind {
     pub(super) const ALL: [Self; 2] = [Self::Log, Self::Metric];
 
     /// The store's name.
-    pub(super) fn store(self) -> &'static str {
+    pub(crate) fn store(self) -> &'static str {
         match self {
             Self::Log => "clickhouse",
             Self::Metric => "timescale",

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The metrics of one moment, by name and labels as they are written.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scrape(HashMap<String, f64>);
+pub(crate) struct Scrape(HashMap<String, f64>);
 
 impl Scrape {
     fn read(text: &str) -> Self {
@@ -45,14 +45,14 @@ impl Scrape {
     }
 
     /// Rows and frames of the log that have not been seen committed.
-    pub(super) fn undelivered(&self) -> Result<f64> {
+    pub(crate) fn undelivered(&self) -> Result<f64> {
         let rows =
             self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")?;
         Ok(rows + self.sum("tidewell_log_frames_waiting").unwrap_or_default())
     }
 
     /// Protocols and tables whose rows do not add up: accepted and restored ones are settled or in the log.
-    pub(super) fn imbalances(&self) -> Vec<String> {
+    pub(crate) fn imbalances(&self) -> Vec<String> {
         let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
         for (metric, sign) in [
             ("tidewell_rows_accepted_total", 1.0),
@@ -73,12 +73,12 @@ impl Scrape {
     }
 
     /// Bytes of the log that were found damaged and put aside.
-    pub(super) fn quarantined(&self) -> f64 {
+    pub(crate) fn quarantined(&self) -> f64 {
         self.sum("tidewell_log_quarantined_bytes").unwrap_or_default()
     }
 
     /// Records that are kept as dead letters.
-    pub(super) fn dead_letters(&self) -> f64 {
+    pub(crate) fn dead_letters(&self) -> f64 {
         self.sum("tidewell_dead_letters_total").unwrap_or_default()
     }
 }
@@ -90,7 +90,7 @@ fn label<'l>(labels: &'l str, name: &str) -> &'l str {
 }
 
 /// What it says now.
-pub(super) async fn scrape(http: SocketAddr) -> Result<Scrape> {
+pub(crate) async fn scrape(http: SocketAddr) -> Result<Scrape> {
     let (status, body) = call(http, "GET", "/metrics", "").await?;
     if status != StatusCode::OK {
         bail!("/metrics answers {status}");
@@ -99,17 +99,17 @@ pub(super) async fn scrape(http: SocketAddr) -> Result<Scrape> {
 }
 
 /// Whether anything answers there.
-pub(super) async fn answers(http: SocketAddr) -> bool {
+pub(crate) async fn answers(http: SocketAddr) -> bool {
     call(http, "GET", "/healthz", "").await.is_ok_and(|(status, _)| status == StatusCode::OK)
 }
 
 /// Whether it says that it takes writes.
-pub(super) async fn is_ready(http: SocketAddr) -> bool {
+pub(crate) async fn is_ready(http: SocketAddr) -> bool {
     call(http, "GET", "/readyz", "").await.is_ok_and(|(status, _)| status == StatusCode::OK)
 }
 
 /// One request with an empty or a JSON body.
-pub(super) async fn call(
+pub(crate) async fn call(
     http: SocketAddr,
     method: &str,
     path: &str,

@@ -18,17 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Both stores.
 #[derive(Debug, Clone)]
-pub(super) struct Stores {
+pub(crate) struct Stores {
     /// The program.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Where they keep their data.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Where the databases' own programs are; the project's if left out.
-    pub(super) tools: Option<PathBuf>,
+    pub(crate) tools: Option<PathBuf>,
     /// The port of Postgres.
-    pub(super) postgres_port: u16,
+    pub(crate) postgres_port: u16,
     /// The port of ClickHouse.
-    pub(super) clickhouse_port: u16,
+    pub(crate) clickhouse_port: u16,
 }
 
 /// What `status --json` says of a store.
@@ -40,7 +40,7 @@ struct Status {
 
 impl Stores {
     /// The address of a store, past any proxy.
-    pub(super) fn address(&self, kind: Kind) -> SocketAddr {
+    pub(crate) fn address(&self, kind: Kind) -> SocketAddr {
         let port = match kind {
             Kind::Log => self.clickhouse_port,
             Kind::Metric => self.postgres_port,
@@ -49,22 +49,22 @@ impl Stores {
     }
 
     /// Starts the stores that do not run and waits until they answer.
-    pub(super) async fn up(&self) -> Result<()> {
+    pub(crate) async fn up(&self) -> Result<()> {
         self.call(&["up"]).await.map(drop)
     }
 
     /// Starts one store and waits until it answers.
-    pub(super) async fn up_one(&self, kind: Kind) -> Result<()> {
+    pub(crate) async fn up_one(&self, kind: Kind) -> Result<()> {
         self.call(&["up", "--only", kind.store()]).await.map(drop)
     }
 
     /// Stops both in an orderly way.
-    pub(super) async fn down(&self) -> Result<()> {
+    pub(crate) async fn down(&self) -> Result<()> {
         self.call(&["down"]).await.map(drop)
     }
 
     /// The main process of a store that runs.
-    pub(super) async fn pid(&self, kind: Kind) -> Result<Pid> {
+    pub(crate) async fn pid(&self, kind: Kind) -> Result<Pid> {
         // Its exit code says whether they answer, which is not asked here.
         let output = self.output(&["status", "--json", "--only", kind.store()]).await?;
         let all: Vec<Status> =
@@ -75,7 +75,7 @@ impl Stores {
     }
 
     /// Sends SIGKILL to the main process of a store and waits until it is gone.
-    pub(super) async fn kill(&self, kind: Kind) -> Result<()> {
+    pub(crate) async fn kill(&self, kind: Kind) -> Result<()> {
         let pid = self.pid(kind).await?;
         kill_process(pid, Signal::KILL).with_context(|| format!("cannot kill {}", kind.store()))?;
         wait_until_gone(pid, Duration::from_secs(10)).await
@@ -105,7 +105,7 @@ impl Stores {
 }
 
 /// Waits until a process has ended, whether anybody has asked for its exit code or not.
-pub(super) async fn wait_until_gone(pid: Pid, patience: Duration) -> Result<()> {
+pub(crate) async fn wait_until_gone(pid: Pid, patience: Duration) -> Result<()> {
     let deadline = tokio::time::Instant::now() + patience;
     while is_running(pid) {
         if tokio::time::Instant::now() >= deadline {
@@ -118,7 +118,7 @@ pub(super) async fn wait_until_gone(pid: Pid, patience: Duration) -> Result<()> 
 
 /// Whether anything of the process is left but a zombie. One that was killed shows as a zombie while its other threads
 /// still end, and keeps its ports and files until the last of them has.
-pub(super) fn is_running(pid: Pid) -> bool {
+pub(crate) fn is_running(pid: Pid) -> bool {
     let raw = pid.as_raw_nonzero();
     let stat = std::fs::read_to_string(format!("/proc/{raw}/stat")).unwrap_or_default();
     // The state is behind the name, which is in parentheses.

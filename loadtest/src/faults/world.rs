@@ -129,7 +129,7 @@ impl World {
 }
 
 /// Waits for something that is asked again and again until it is there.
-pub(super) async fn wait_for<T, F: Future<Output = Result<Option<T>>>>(
+pub(crate) async fn wait_for<T, F: Future<Output = Result<Option<T>>>>(
     what: &str,
     patience: Duration,
     mut ask: impl FnMut() -> F,

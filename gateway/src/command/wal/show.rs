@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command::{CommandError, output};
 use crate::decode::arrow::row_json;
 use crate::registry::TableBatch;
-use crate::wal::entry::{CutPlan, CutsEntry, KeyScope, RequestEntry};
+use crate::wal::entry::{CutPlan, CutsEntry, KeyScope, RequestEntry, Tier};
 use crate::wal::inspect::{Found, Inspector};
 use crate::wal::{Definitions, Entry, Frame, LocalDisk, Position, Quarantined};
 
@@ -146,7 +146,11 @@ fn cut_text(cut: &CutPlan) -> String {
         (Some(first), Some(last)) => format!(" from frames {} to {}", first.position, last.position),
         _ => String::new(),
     };
-    format!("cut {} for lane {}{epoch}: {rows} rows{day} of {}{frames}", cut.number, cut.lane, cut.table)
+    let target = match cut.tier {
+        Tier::Hot => format!("lane {}", cut.lane),
+        Tier::Cold => "the cold tier".to_owned(),
+    };
+    format!("cut {} for {target}{epoch}: {rows} rows{day} of {}{frames}", cut.number, cut.table)
 }
 
 fn numbers(numbers: &[u64]) -> String {
@@ -206,7 +210,7 @@ fn cut_json(cut: &CutPlan) -> Value {
         })
     });
     json!({
-        "number": cut.number, "lane": cut.lane, "epoch": cut.epoch, "tenant": cut.tenant, "table": cut.table,
+        "number": cut.number, "tier": match cut.tier { Tier::Hot => "hot", Tier::Cold => "cold" }, "lane": cut.lane, "epoch": cut.epoch, "tenant": cut.tenant, "table": cut.table,
         "previous": cut.previous, "day": cut.day, "sources": sources.collect::<Vec<_>>(),
     })
 }

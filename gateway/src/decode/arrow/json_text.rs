@@ -103,15 +103,46 @@ pub(crate) fn push(attributes: &mut AttributesColumn, key: &str, value: &Value, 
 
 /// Adds one member of a canonical JSON object.
 pub(crate) fn push_canonical(attributes: &mut AttributesColumn, key: &str, value: &Value) {
-    if let Value::Object(members) = value
-        && members.len() == 1
-    {
-        if let Some(Value::String(text)) = members.get(BYTES_KEY) {
-            return attributes.push(key, text, ValueType::Bytes);
-        }
-        if let Some(Value::String(text)) = members.get(DOUBLE_KEY) {
-            return attributes.push(key, text, ValueType::Double);
-        }
+    match marked(value) {
+        Some((text, kind)) => attributes.push(key, text, kind),
+        None => push(attributes, key, value, DollarKeys::Keep),
     }
-    push(attributes, key, value, DollarKeys::Keep);
+}
+
+/// The text and type of a member of a canonical JSON object.
+pub(crate) fn canonical(value: &Value) -> (String, ValueType) {
+    if let Some((text, kind)) = marked(value) {
+        return (text.to_owned(), kind);
+    }
+    let mut text = String::new();
+    let kind = match value {
+        Value::Null => ValueType::Empty,
+        Value::String(value) => {
+            text.push_str(value);
+            ValueType::String
+        }
+        Value::Number(number) if number.as_i64().is_none() => {
+            write_double(&mut text, number.as_f64().unwrap_or(f64::NAN));
+            ValueType::Double
+        }
+        other => {
+            write(&mut text, other, DollarKeys::Keep);
+            match other {
+                Value::Bool(_) => ValueType::Bool,
+                Value::Number(_) => ValueType::Int,
+                Value::Array(_) => ValueType::Array,
+                _ => ValueType::Map,
+            }
+        }
+    };
+    (text, kind)
+}
+
+/// What canonical JSON writes as an object with one marked key.
+fn marked(value: &Value) -> Option<(&str, ValueType)> {
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    let text = |key: &str| members.get(key).and_then(Value::as_str);
+    text(BYTES_KEY)
+        .map(|text| (text, ValueType::Bytes))
+        .or_else(|| text(DOUBLE_KEY).map(|text| (text, ValueType::Double)))
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::registry::{Identifier, Tenant};
-use crate::wal::entry::Source;
+use crate::wal::entry::{Source, Tier};
 
 /// What delivery may do next.
 #[derive(Debug, Clone)]
@@ -68,6 +68,7 @@ impl Model {
             }
         }
         CutPlan {
+            tier: Tier::Hot,
             number: self.next_cut,
             lane,
             epoch,
@@ -266,4 +267,23 @@ fn numbers_of_cuts_are_never_given_out_twice() {
     // The notes of all cuts have left the log: its positions go on.
     let emptied = Resume { until: Position(1000), ..Resume::default() };
     assert!(emptied.next_cut() > 1000 * 64);
+}
+
+proptest! {
+    #[test]
+    fn rows_without_others_are_counted(
+        steps in prop::collection::vec((0_u32..9, 1_u32..9), 0..20), others in prop::collection::vec((0_u32..90, 0_u32..20), 0..9),
+    ) {
+        let mut at = 0;
+        let rows: Vec<Range<u32>> = steps.iter().map(|(gap, length)| {
+            let start = at + gap;
+            at = start + length;
+            start..at
+        }).collect();
+        let mut others: Vec<Range<u32>> = others.iter().map(|(start, length)| *start..start + length).collect();
+        others.sort_by_key(|other| other.start);
+        let wanted = rows.iter().flat_map(Clone::clone).filter(|row| !others.iter().any(|other| other.contains(row)));
+        let others: Vec<&Range<u32>> = others.iter().collect();
+        prop_assert_eq!(count_without(&rows, &others), wanted.count() as u64);
+    }
 }

@@ -35,9 +35,10 @@ pub(super) async fn rows(
 fn refused(error: &StoreError) -> Rejection {
     match error {
         // The last two are of writing alone.
-        StoreError::Data { .. } | StoreError::Regressed { .. } | StoreError::Lost { .. } => {
-            Rejection::Internal(error.to_string())
-        }
+        StoreError::Data { .. }
+        | StoreError::Regressed { .. }
+        | StoreError::Lost { .. }
+        | StoreError::Closed { .. } => Rejection::Internal(error.to_string()),
         StoreError::Unavailable { .. } | StoreError::Busy { .. } | StoreError::Schema { .. } => {
             Rejection::unavailable(error.to_string())
         }

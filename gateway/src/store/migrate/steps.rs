@@ -38,6 +38,7 @@ pub(super) const TIMESCALE: &[Step] = &[
     step!(Timescale, "timescale", 7, "0007_grants", administrator: false),
     step!(Timescale, "timescale", 8, "0008_progress", administrator: false),
     step!(Timescale, "timescale", 9, "0009_dead_letter_states", administrator: false),
+    step!(Timescale, "timescale", 10, "0010_tiering", administrator: false),
     step!(Timescale, "timescale", 20, "0020_observability_events", administrator: false),
 ];
 

@@ -15,9 +15,14 @@ use crate::store::StoreError;
 
 /// The statement that copies rows of `table` into the relation `target`, a quoted name.
 pub(super) fn statement(table: &TableDef, target: &str) -> String {
+    format!("COPY {target} ({}) FROM STDIN (FORMAT binary)", columns(table))
+}
+
+/// The columns of a table in the order of COPY, quoted.
+pub(crate) fn columns(table: &TableDef) -> String {
     let columns: Vec<String> =
         ddl::columns(table).iter().map(|column| format!("\"{}\"", column.name)).collect();
-    format!("COPY {target} ({}) FROM STDIN (FORMAT binary)", columns.join(", "))
+    columns.join(", ")
 }
 
 /// Copies the rows with these indexes; all of them when there is no list.
@@ -44,6 +49,12 @@ pub(super) async fn copy(
         return Err(data_error(format!("COPY took {copied} of {expected} rows")));
     }
     Ok(())
+}
+
+/// Copies all rows into their own table.
+pub(crate) async fn copy_in(transaction: &Transaction<'_>, batch: &TableBatch) -> Result<(), StoreError> {
+    let table = batch.table();
+    copy(transaction, &statement(table, &table.name().quoted()), batch, None).await
 }
 
 /// The frames of one COPY, header and trailer included.

@@ -29,14 +29,14 @@ use crate::registry::{ColumnType, TableBatch};
 pub(super) const FRAME_BYTES: usize = 256 * 1024;
 
 /// Microseconds from 1970-01-01 to 2000-01-01.
-const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: i16 = -1;
 const NULL: i32 = -1;
 
-const FLOAT8_OID: i32 = 701;
-const INT8_OID: i32 = 20;
-const TEXT_OID: i32 = 25;
+pub(super) const FLOAT8_OID: i32 = 701;
+pub(super) const INT8_OID: i32 = 20;
+pub(super) const TEXT_OID: i32 = 25;
 
 /// A value that Postgres has no bytes for; our validation should have refused it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,9 +11,11 @@ mod abandoned;
 mod claims;
 mod copy;
 mod ddl;
+pub(crate) mod decode_copy;
 pub(crate) mod durability;
 mod encode;
 mod error;
+pub(crate) mod fence;
 mod keyed;
 pub mod letters;
 pub mod pool;
@@ -27,9 +29,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
+use futures::future;
 use parking_lot::Mutex;
 
 pub use self::claims::Claim;
+pub(crate) use self::copy::{columns as copy_columns, copy_in};
 use self::error::data_error;
 pub(crate) use self::error::{from_pool, from_postgres};
 use self::keyed::{Pending, Remembered};
@@ -107,15 +111,19 @@ impl Timescale {
     ) -> Result<(), StoreError> {
         let table = cut.batch.table();
         let transaction = client.transaction().await.map_err(|error| from_postgres(&error))?;
-        let advance =
+        let advance = async {
             match fault_point::is_left_out(Step::Progress) || fault_point::is_left_out(Step::ExactlyOnce) {
-                false => progress::advance(&transaction, cut).await?,
-                true => Advance::Write(Session::unknown()),
-            };
-        match advance {
+                false => progress::advance(&transaction, cut).await,
+                true => Ok(Advance::Write(Session::unknown())),
+            }
+        };
+        // What both send travels together.
+        let (advance, closing) = future::join(advance, fence::enter(&transaction, table)).await;
+        match advance? {
             Advance::Write(begun) => *session = Some(begun),
             Advance::Committed => return Ok(()),
         }
+        fence::check(&cut.batch, closing?)?;
         match pending {
             // Nothing to change in the table, yet the lane moves on.
             Some(pending) if pending.rows.is_empty() => {}

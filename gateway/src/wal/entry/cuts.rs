@@ -2,11 +2,11 @@
 //!
 //! | bytes of [`CutsEntry`] | what |
 //! |---|---|
-//! | 1 | layout, 1 |
+//! | 1 | layout: 1, or 2 when a created cut goes to the cold tier |
 //! | 4 | how many cuts are retired |
 //! | 8 each | their numbers |
 //! | 4 | how many cuts are created |
-//! | each | number 8, lane 4, epoch 4, number of the lane's cut before it 8, whether there is a day 1, day 8 (0 if not), tenant (length 1, text), table (length 1, text), number of sources 4, sources |
+//! | each | number 8, lane 4, epoch 4, number of the lane's cut before it 8, whether there is a day 1, day 8 (0 if not), tenant (length 1, text), table (length 1, text), number of sources 4, sources; in layout 2 its tier 1 (0 hot, 1 cold) in front |
 //! | 18 per source | position 8, batch 2, first row 4, rows 4 |
 //!
 //! | bytes of [`DoneEntry`] | what |
@@ -18,7 +18,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::fields::{Fields, begin, length, malformed, put_text};
+use super::fields::{Fields, begin, begin_layout, length, malformed, put_text};
 use super::{Entry, EntryError};
 use crate::registry::{Identifier, Tenant};
 use crate::wal::Position;
@@ -27,6 +27,20 @@ use crate::wal::Position;
 const SOURCE_BYTES: usize = 18;
 /// Bytes of a cut without its texts and sources.
 const LEAST_CUT_BYTES: usize = 8 + 4 + 4 + 8 + 1 + 8 + 2 + 4;
+
+/// The layout of notes with a cut for the cold tier. A version that does not know it refuses them by name: it would send
+/// such rows to the wrong store.
+const TIERED: u8 = 2;
+
+/// Where the rows of a table that has two tiers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tier {
+    /// Its store.
+    #[default]
+    Hot,
+    /// The cold table in ClickHouse: rows of Timescale that came after their range had left it.
+    Cold,
+}
 
 /// Cuts that are to be sent. Durable before the first of them is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +54,8 @@ pub struct CutsEntry {
 /// One cut: rows of one table and one partition, sent in one piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutPlan {
+    /// Where it is sent. The numbers of cold cuts are of no lane.
+    pub tier: Tier,
     /// Its number, from 1, in the order of creation.
     pub number: u64,
     /// The writer of its store that sends it.
@@ -84,11 +100,15 @@ impl CutsEntry {
     pub(super) fn encode(&self) -> Result<Vec<Bytes>, EntryError> {
         let sources: usize = self.created.iter().map(|cut| cut.sources.len()).sum();
         let cut_bytes = LEAST_CUT_BYTES + 64;
-        let mut body =
-            begin(16 + 8 * self.retired.len() + cut_bytes * self.created.len() + SOURCE_BYTES * sources);
+        let capacity = 16 + 8 * self.retired.len() + cut_bytes * self.created.len() + SOURCE_BYTES * sources;
+        let tiered = self.created.iter().any(|cut| cut.tier == Tier::Cold);
+        let mut body = if tiered { begin_layout(TIERED, capacity) } else { begin(capacity) };
         put_numbers(&mut body, &self.retired)?;
         body.put_u32_le(length("the list of cuts", self.created.len())?);
         for cut in &self.created {
+            if tiered {
+                body.put_u8(u8::from(cut.tier == Tier::Cold));
+            }
             body.put_u64_le(cut.number);
             body.put_u32_le(cut.lane);
             body.put_u32_le(cut.epoch);
@@ -109,17 +129,23 @@ impl CutsEntry {
     }
 
     pub(super) fn decode(body: &Bytes) -> Result<Self, EntryError> {
-        let mut fields = Fields::new(Entry::CUTS, body)?;
+        let (mut fields, layout) = Fields::up_to_layout(TIERED, Entry::CUTS, body)?;
         let retired = numbers(&mut fields)?;
         let count = fields.length()?;
-        let created = fields.list(count, LEAST_CUT_BYTES, CutPlan::decode)?;
+        let created =
+            fields.list(count, LEAST_CUT_BYTES, |fields| CutPlan::decode(fields, layout == TIERED))?;
         fields.end()?;
         Ok(Self { retired, created })
     }
 }
 
 impl CutPlan {
-    fn decode(fields: &mut Fields) -> Result<Self, EntryError> {
+    fn decode(fields: &mut Fields, tiered: bool) -> Result<Self, EntryError> {
+        let tier = match if tiered { fields.u8()? } else { 0 } {
+            0 => Tier::Hot,
+            1 => Tier::Cold,
+            other => return Err(malformed(format!("a cut is for tier {other}"))),
+        };
         let (number, lane, epoch) = (fields.u64()?, fields.u32()?, fields.u32()?);
         let previous = fields.u64()?;
         let day = match (fields.u8()?, fields.i64()?) {
@@ -138,7 +164,7 @@ impl CutPlan {
                 count: fields.u32()?,
             })
         })?;
-        Ok(Self { number, lane, epoch, previous, tenant, table, day, sources })
+        Ok(Self { tier, number, lane, epoch, previous, tenant, table, day, sources })
     }
 }
 

@@ -4,13 +4,18 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::EntryError;
 
-/// The version of every layout.
+/// The version of a layout that says nothing else.
 const LAYOUT: u8 = 1;
 
 /// Begins a body.
 pub(super) fn begin(capacity: usize) -> BytesMut {
+    begin_layout(LAYOUT, capacity)
+}
+
+/// Begins a body of a later layout.
+pub(super) fn begin_layout(layout: u8, capacity: usize) -> BytesMut {
     let mut body = BytesMut::with_capacity(capacity);
-    body.put_u8(LAYOUT);
+    body.put_u8(layout);
     body
 }
 
@@ -61,10 +66,15 @@ pub(super) struct Fields {
 impl Fields {
     /// Checks the layout's version.
     pub(super) fn new(kind: u8, body: &Bytes) -> Result<Self, EntryError> {
+        Ok(Self::up_to_layout(LAYOUT, kind, body)?.0)
+    }
+
+    /// Reads the layout's version, which may be up to `newest`.
+    pub(super) fn up_to_layout(newest: u8, kind: u8, body: &Bytes) -> Result<(Self, u8), EntryError> {
         let mut fields = Self { rest: body.clone(), at: 0 };
         match fields.u8()? {
-            LAYOUT => Ok(fields),
-            layout => Err(EntryError::Layout { kind, layout }),
+            layout if (LAYOUT..=newest).contains(&layout) => Ok((fields, layout)),
+            layout => Err(EntryError::Layout { kind, layout, newest }),
         }
     }
 

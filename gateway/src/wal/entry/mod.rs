@@ -6,7 +6,7 @@
 //! | 2 | [`CutsEntry`]: which rows are sent in which cut | `cuts.rs` |
 //! | 3 | [`DoneEntry`]: cuts that their store has committed | `cuts.rs` |
 //!
-//! Every body begins with its layout's version, 1. Integers are little endian. Texts and lists have their length before
+//! Every body begins with its layout's version, 1 where its table says nothing else. Integers are little endian. Texts and lists have their length before
 //! them.
 //!
 //! Guaranteed of decoding: any bytes give an entry or an error; they never panic, and never take more memory than a small
@@ -19,7 +19,7 @@ mod rows;
 
 use bytes::Bytes;
 
-pub use cuts::{CutPlan, CutsEntry, DoneEntry, Source};
+pub use cuts::{CutPlan, CutsEntry, DoneEntry, Source, Tier};
 pub use request::{KeyScope, MAX_KEY_BYTES, RequestEntry, RequestHeader, StoredKey};
 pub use rows::Compression;
 
@@ -57,13 +57,15 @@ pub enum EntryError {
     Kind(u8),
     /// The body's layout is not one of this version.
     #[error(
-        "a frame of kind {kind} has layout {layout}, and this version reads layout 1: start a newer version"
+        "a frame of kind {kind} has layout {layout}, and this version reads up to layout {newest}: start a newer version"
     )]
     Layout {
         /// The frame's kind.
         kind: u8,
         /// The layout's version.
         layout: u8,
+        /// The newest that is read.
+        newest: u8,
     },
     /// The bytes are not what was written.
     #[error("a frame's body cannot be read: {0}")]

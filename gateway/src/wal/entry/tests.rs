@@ -199,6 +199,7 @@ proptest! {
         ), 0..9),
     ) {
         let created: Vec<CutPlan> = created.into_iter().map(|((number, lane, epoch, previous, day), name, sources)| CutPlan {
+            tier: if number % 3 == 0 { Tier::Cold } else { Tier::Hot },
             number, lane, epoch, previous, day,
             tenant: Tenant::new(&name).unwrap(),
             table: Identifier::new(name).unwrap(),
@@ -288,7 +289,9 @@ fn what_is_newer_is_named() {
     let error = Entry::decode(9, &Bytes::from_static(&[1]), &definitions).unwrap_err();
     assert!(matches!(error, EntryError::Kind(9)), "{error}");
     let error = Entry::decode(Entry::DONE, &Bytes::from_static(&[2, 0, 0, 0, 0]), &definitions).unwrap_err();
-    assert!(matches!(error, EntryError::Layout { kind: 3, layout: 2 }), "{error}");
+    assert!(matches!(error, EntryError::Layout { kind: 3, layout: 2, newest: 1 }), "{error}");
+    let error = Entry::decode(Entry::CUTS, &Bytes::from_static(&[3, 0, 0, 0, 0]), &definitions).unwrap_err();
+    assert!(matches!(error, EntryError::Layout { kind: 2, layout: 3, newest: 2 }), "{error}");
     let error = Entry::decode(
         Entry::DONE,
         &Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidewell_gateway::config::WalConfig;
 use tidewell_gateway::decode::{DecodeContext, DecodeLimits, TableBuilder};
 use tidewell_gateway::registry::{Snapshot, TableBatch, Tenant, builtin};
-use tidewell_gateway::wal::entry::{Compression, CutPlan, CutsEntry, DoneEntry, RequestEntry, Source};
+use tidewell_gateway::wal::entry::{Compression, CutPlan, CutsEntry, DoneEntry, RequestEntry, Source, Tier};
 use tidewell_gateway::wal::{Definitions, Entry, LocalDisk, Log, LogOptions, Position};
 
 use super::{Ended, run};
@@ -37,6 +37,7 @@ async fn written(directory: &Path) -> Arc<Log<()>> {
         Source { position: Position(2), batch: 0, start: 0, count: 2 },
     ];
     let cut = CutPlan {
+        tier: Tier::Hot,
         number: 1,
         lane: 0,
         epoch: 0,

@@ -3,6 +3,8 @@
 mod cold;
 mod combined;
 mod documentation;
+mod late;
+mod moves;
 mod reading;
 mod rollups;
 mod spans;
