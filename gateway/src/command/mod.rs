@@ -80,7 +80,7 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// List, show, mend, replay or discard what a running gateway refused
     #[command(subcommand)]
-    DeadLetters(letters::LettersCommand),
+    DeadLetters(Box<letters::LettersCommand>),
     /// Look into the write-ahead logs, also while a gateway writes them; nothing is changed
     #[command(subcommand)]
     Wal(wal::WalCommand),
@@ -105,7 +105,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Doctor { json } => doctor::run(&files, json).await,
         Command::Schema(command) => schema::run(command, &files).await,
-        Command::DeadLetters(command) => letters::run(command, &files).await,
+        Command::DeadLetters(command) => letters::run(*command, &files).await,
         Command::Wal(command) => wal::run(&command, &files),
     };
     result.unwrap_or_else(|error| error.report())

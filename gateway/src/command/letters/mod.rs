@@ -107,9 +107,33 @@ pub(super) struct AnswerForm {
     /// HTTP address of the gateway; by default that of the settings
     #[arg(long, value_name = "URL", env = "TIDEWELL_GATEWAY")]
     gateway: Option<String>,
+    /// File with the key of a caller that has scope admin
+    #[arg(long, value_name = "FILE", env = "TIDEWELL_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// PEM file with the authorities of the gateway's certificate, where those of the system are not
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Write the gateway's answer as JSON
     #[arg(long)]
     json: bool,
+}
+
+impl AnswerForm {
+    fn url(&self, files: &Files) -> Result<String, CommandError> {
+        if let Some(url) = &self.gateway {
+            return Ok(url.clone());
+        }
+        let config = files.load()?.config;
+        let scheme = if config.tls.certificate_file.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", config.admin.listen.unwrap_or(config.http.listen)))
+    }
+
+    fn key(&self) -> Result<Option<String>, CommandError> {
+        let Some(path) = &self.key_file else { return Ok(None) };
+        let read = std::fs::read_to_string(path);
+        let key = read.map_err(|error| CommandError::Key(format!("{}: {error}", path.display())))?;
+        Ok(Some(key.trim().to_owned()))
+    }
 }
 
 impl Which {
@@ -156,10 +180,7 @@ pub(super) async fn run(command: LettersCommand, files: &Files) -> Result<ExitCo
         | LettersCommand::Fix { answer, .. }
         | LettersCommand::Discard { answer, .. } => answer.clone(),
     };
-    let gateway = match &form.gateway {
-        Some(url) => Gateway::new(url),
-        None => Gateway::new(&format!("http://{}", files.load()?.config.http.listen)),
-    };
+    let gateway = Gateway::new(&form.url(files)?, form.key()?, form.ca_file)?;
     let answers = match command {
         LettersCommand::List { which, .. } => {
             let path = format!("/dead-letters{}", which.query());
