@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults tier-test package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults tier-test sbom reproduce security package deploy-check lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ package: ## Make the Debian package of the gateway, in target/debian
 
 deploy-check: ## Check what is in deploy/ and run the Debian package under systemd (3 minutes and builds)
 	@deploy/check.sh
+
+sbom: ## Check the dependencies and write their licences and a bill of materials to target/supply-chain
+	@deploy/supply-chain.sh
+
+reproduce: ## Build the release twice in different places and compare (30 minutes; PROFILE=quick: 10)
+	@deploy/reproduce.sh
+
+security: ## Attack a gateway in every way that its threat model names (2 minutes); the last line counts what succeeded
+	@loadtest/security.sh
 
 lint: ## Check formatting and lints
 	@cargo fmt --all --check

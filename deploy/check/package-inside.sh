@@ -68,6 +68,17 @@ write first stored | grep -q '"ack":"stored"' || fail "the first record is not s
 wait_stored first
 echo "write: stored"
 
+before=$(property MainPID)
+systemctl reload tidewell || fail "it cannot be reloaded"
+left=50
+until journalctl --quiet --unit tidewell | grep -q SIGHUP; do
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || fail "it has not noticed the reload"
+    sleep 0.1
+done
+[ "$(property MainPID)" = "$before" ] || fail "a reload is no restart"
+echo "reload: noticed, the same process"
+
 kill -KILL "$(property MainPID)"
 sleep 2
 ready

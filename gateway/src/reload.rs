@@ -141,20 +141,24 @@ fn stamps(files: &[(&'static str, PathBuf)]) -> Vec<Option<Stamp>> {
 
 /// Reads again what changes, until `stop`.
 pub async fn follow(reloads: Vec<Arc<dyn Reload>>, stop: CancellationToken) {
-    if reloads.is_empty() {
-        return;
-    }
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        let reloads = reloads.clone();
-        let done =
-            tokio::task::spawn_blocking(move || reloads.iter().for_each(|reload| reload.reload())).await;
-        if let Err(error) = done {
-            tracing::error!(%error, "files could not be read again");
-        }
+        now(&reloads).await;
+    }
+}
+
+/// Reads again what has changed.
+pub async fn now(reloads: &[Arc<dyn Reload>]) {
+    if reloads.is_empty() {
+        return;
+    }
+    let reloads = reloads.to_vec();
+    let done = tokio::task::spawn_blocking(move || reloads.iter().for_each(|reload| reload.reload())).await;
+    if let Err(error) = done {
+        tracing::error!(%error, "files could not be read again");
     }
 }
 

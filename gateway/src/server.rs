@@ -25,7 +25,7 @@ use crate::receive::listen::{self, ListenError, Listener, Serving};
 use crate::receive::{self, Addresses, Gateway, Shared};
 use crate::registry::builtin::BuiltinError;
 use crate::registry::{Registry, StoreKind};
-use crate::reload::{self, FromFiles, ReadError};
+use crate::reload::{self, ReadError, Reload};
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
@@ -67,6 +67,8 @@ pub struct Server {
     shared: Shared,
     http: Listener,
     grpc: Listener,
+    admin: Option<Listener>,
+    reloads: Vec<Arc<dyn Reload>>,
     background: Vec<JoinHandle<()>>,
     stop_listening: CancellationToken,
     stop_background: CancellationToken,
@@ -77,6 +79,10 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let http = listen::bind("http.listen", config.http.listen).await?;
         let grpc = listen::bind("grpc.listen", config.grpc.listen).await?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(listen::bind("admin.listen", address).await?),
+            None => None,
+        };
 
         let authenticator = Authenticator::new(&config.auth)?;
         let [http_tls, grpc_tls] = tls(&config)?;
@@ -140,7 +146,7 @@ impl Server {
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_stores(Arc::clone(&shared), stop_background.clone())),
             tokio::spawn(watch_letters(Arc::clone(&shared), stop_background.clone())),
-            tokio::spawn(reload::follow(reloads, stop_background.clone())),
+            tokio::spawn(reload::follow(reloads.clone(), stop_background.clone())),
             tokio::spawn(move_ranges(Arc::clone(&shared), stop_background.clone())),
         ];
         if opened {
@@ -149,22 +155,20 @@ impl Server {
             background.push(tokio::spawn(logs::open_later(Arc::clone(&shared), stop_background.clone())));
         }
         let [http_serving, grpc_serving] = serving(&shared.config, http_tls, grpc_tls);
-        let http = listen::serve(
-            http,
-            receive::http_routes(Arc::clone(&shared)),
-            http_serving,
-            Arc::clone(&shared.metrics),
-            stop_listening.clone(),
-        )?;
-        let grpc = listen::serve(
-            grpc,
-            receive::grpc_routes(Arc::clone(&shared)),
-            grpc_serving,
-            Arc::clone(&shared.metrics),
-            stop_listening.clone(),
-        )?;
+        let serve = |socket, routes, serving| {
+            listen::serve(socket, routes, serving, Arc::clone(&shared.metrics), stop_listening.clone())
+        };
+        let admin_serving = Serving { name: "admin", ..http_serving.clone() };
+        let http = serve(http, receive::http_routes(Arc::clone(&shared)), http_serving)?;
+        let grpc = serve(grpc, receive::grpc_routes(Arc::clone(&shared)), grpc_serving)?;
+        let admin =
+            admin.map(|admin| serve(admin, receive::admin_routes(Arc::clone(&shared)), admin_serving));
+        let admin = admin.transpose()?;
         tracing::info!(http = %http.address, grpc = %grpc.address, "listening");
-        Ok(Self { shared, http, grpc, background, stop_listening, stop_background })
+        if let Some(admin) = &admin {
+            tracing::info!(admin = %admin.address, "listening for operators");
+        }
+        Ok(Self { shared, http, grpc, admin, reloads, background, stop_listening, stop_background })
     }
 
     /// Where HTTP is served.
@@ -175,6 +179,16 @@ impl Server {
     /// Where gRPC is served.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc.address
+    }
+
+    /// Where operators are served, if that is an address of its own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Reads certificates, keys and callers again that have changed, without waiting for the next look at them.
+    pub async fn reload(&self) {
+        reload::now(&self.reloads).await;
     }
 
     /// The parts of the gateway.
@@ -194,7 +208,12 @@ impl Server {
         tracing::info!(?limit, "stopping: finishing requests under way");
         self.shared.ingest.set_readiness(Readiness::Stopping);
         self.stop_listening.cancel();
-        let listeners = async { tokio::join!(self.http.ended(), self.grpc.ended()) };
+        let admin = async {
+            if let Some(admin) = self.admin {
+                admin.ended().await;
+            }
+        };
+        let listeners = async { tokio::join!(self.http.ended(), self.grpc.ended(), admin) };
         if tokio::time::timeout(limit / 2, listeners).await.is_err() {
             tracing::warn!("requests are still under way: their senders get no answer and send again");
         }
@@ -213,7 +232,7 @@ impl Server {
 }
 
 /// The encryption of the two listeners: HTTP, gRPC.
-fn tls(config: &Config) -> Result<[Option<Arc<FromFiles<rustls::ServerConfig>>>; 2], ReadError> {
+fn tls(config: &Config) -> Result<[listen::Tls; 2], ReadError> {
     let of = |protocols| Ok(receive::tls::server_config(&config.tls, protocols)?.map(Arc::new));
     Ok([of(&[b"h2", b"http/1.1"])?, of(&[b"h2"])?])
 }

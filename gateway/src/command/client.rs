@@ -1,15 +1,20 @@
 //! Requests to a running gateway: a method and a path in, JSON out.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use clap::Args;
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::{CommandError, Files};
+use crate::store::tls;
 
 /// A bulk replay goes through thousands of letters.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -17,24 +22,85 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest answer: ten thousand letters with reasons of 1 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// A gateway by its HTTP address.
-#[derive(Debug)]
+/// Which running gateway to ask, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Whom {
+    /// HTTP address of the gateway; by default that of the settings
+    #[arg(long, value_name = "URL", env = "TIDEWELL_GATEWAY")]
+    gateway: Option<String>,
+    /// File with the key of a caller that may do this
+    #[arg(long, value_name = "FILE", env = "TIDEWELL_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// PEM file with the authorities of the gateway's certificate, where those of the system are not
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Which of its ports is asked where the settings say the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// The one for everybody.
+    Everybody,
+    /// The one for operators, if it has one of its own.
+    Operators,
+}
+
+impl Whom {
+    /// A client of this gateway.
+    pub(super) fn connect(&self, listener: Listener, files: &Files) -> Result<Gateway, CommandError> {
+        Gateway::new(&self.url(listener, files)?, self.key()?, self.ca_file.clone())
+    }
+
+    fn url(&self, listener: Listener, files: &Files) -> Result<String, CommandError> {
+        if let Some(url) = &self.gateway {
+            return Ok(url.clone());
+        }
+        let config = files.load()?.config;
+        let scheme = if config.tls.certificate_file.is_some() { "https" } else { "http" };
+        let operators = config.admin.listen.filter(|_| listener == Listener::Operators);
+        Ok(format!("{scheme}://{}", operators.unwrap_or(config.http.listen)))
+    }
+
+    fn key(&self) -> Result<Option<String>, CommandError> {
+        let Some(path) = &self.key_file else { return Ok(None) };
+        let read = std::fs::read_to_string(path);
+        let key = read.map_err(|error| CommandError::Key(format!("{}: {error}", path.display())))?;
+        Ok(Some(key.trim().to_owned()))
+    }
+}
+
+/// A gateway by its HTTP address. Not `Debug`: it holds a key.
 pub(super) struct Gateway {
     url: String,
+    /// The value of `authorization`.
+    key: Option<HeaderValue>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Gateway {
-    /// `url` is `http://HOST:PORT`.
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned() }
-    }
-
-    /// The gateway that is named, or the one of the settings.
-    pub(super) fn named(url: Option<&str>, files: &Files) -> Result<Self, CommandError> {
-        match url {
-            Some(url) => Ok(Self::new(url)),
-            None => Ok(Self::new(&format!("http://{}", files.load()?.config.http.listen))),
+    /// `url` is `http://HOST:PORT` or `https://HOST:PORT`; an authority of `ca_file` or of the system vouches for the latter.
+    pub(super) fn new(
+        url: &str,
+        key: Option<String>,
+        ca_file: Option<PathBuf>,
+    ) -> Result<Self, CommandError> {
+        let url = url.trim_end_matches('/').to_owned();
+        let failed = |reason: &str| CommandError::Gateway { url: url.clone(), reason: reason.to_owned() };
+        let tls = if url.starts_with("https:") {
+            tls::client_config("--ca-file", ca_file.as_deref())
+        } else {
+            tls::trusting_nobody()
+        };
+        let tls = tls.map_err(|reason| failed(&reason))?;
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
+        let mut key = key.map_err(|_| failed("the key holds what a header cannot"))?;
+        if let Some(key) = &mut key {
+            key.set_sensitive(true);
         }
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { url, key, client })
     }
 
     /// Asks, and returns the status and the JSON of the answer.
@@ -63,14 +129,16 @@ impl Gateway {
         let failed = |reason: String| self.failed(reason);
         let (content_type, body) = body.unwrap_or_default();
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header(http::header::AUTHORIZATION, key);
+        }
         if !content_type.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, content_type);
         }
         let request =
             request.body(Full::new(Bytes::from(body))).map_err(|error| failed(error.to_string()))?;
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let exchange = async {
-            let answer = client.request(request).await.map_err(|error| failed(with_causes(&error)))?;
+            let answer = self.client.request(request).await.map_err(|error| failed(with_causes(&error)))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();

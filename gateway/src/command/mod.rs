@@ -82,7 +82,7 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// List, show, mend, replay or discard what a running gateway refused
     #[command(subcommand)]
-    DeadLetters(letters::LettersCommand),
+    DeadLetters(Box<letters::LettersCommand>),
     /// Write the last rows of a table, hot or cold, and those that come; one JSON object a line
     Tail(tail::Tail),
     /// Look into the write-ahead logs, also while a gateway writes them; nothing is changed
@@ -109,7 +109,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Doctor { json } => doctor::run(&files, json).await,
         Command::Schema(command) => schema::run(command, &files).await,
-        Command::DeadLetters(command) => letters::run(command, &files).await,
+        Command::DeadLetters(command) => letters::run(*command, &files).await,
         Command::Tail(tail) => tail::run(&tail, &files).await,
         Command::Wal(command) => wal::run(&command, &files),
     };

@@ -13,7 +13,7 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::client::{Gateway, escaped};
+use super::client::{Gateway, Listener, Whom, escaped};
 use super::{CommandError, Files, output};
 
 /// How late a row may be.
@@ -37,13 +37,12 @@ pub(super) struct Tail {
     /// Only rows with this value, as COLUMN=VALUE or labels.KEY=VALUE
     #[arg(long = "where", value_name = "COLUMN=VALUE")]
     filters: Vec<String>,
-    /// HTTP address of the gateway; by default that of the settings
-    #[arg(long, value_name = "URL", env = "TIDEWELL_GATEWAY")]
-    gateway: Option<String>,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 pub(super) async fn run(tail: &Tail, files: &Files) -> Result<ExitCode, CommandError> {
-    let gateway = Gateway::named(tail.gateway.as_deref(), files)?;
+    let gateway = tail.whom.connect(Listener::Everybody, files)?;
     let table = escaped(&tail.table);
     let name = crate::registry::builtin::unabbreviated(&tail.table);
     let definition = gateway.succeed(Method::GET, &format!("/schema/tables/{}", escaped(name)), None).await?;

@@ -74,6 +74,7 @@ impl Default for ClickHouseConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8123".to_owned(),
+            ca_file: None,
             database: "tidewell".to_owned(),
             user: "default".to_owned(),
             password: Secret::default(),

@@ -4,7 +4,7 @@ use super::error::did_you_mean;
 use super::schema::{Kind, PREFIX, Setting, Settings};
 
 /// Variables of the `tidewell` command line: they say where the other sources are and stand in none of them.
-pub(super) const COMMAND_LINE: [&str; 2] = ["TIDEWELL_CONFIG", "TIDEWELL_ENV_FILE"];
+pub(super) const COMMAND_LINE: [&str; 3] = ["TIDEWELL_CONFIG", "TIDEWELL_ENV_FILE", "TIDEWELL_KEY_FILE"];
 
 /// Variables that begin so belong to the tests and to the embedded stores.
 const OTHERS: [&str; 1] = ["TIDEWELL_TEST_"];

@@ -41,6 +41,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// OTLP over gRPC, `tidewell.v1.Ingest` and Arrow Flight.
     pub grpc: GrpcConfig,
+    /// What operators look at and change: metrics, the page for people, dead letters.
+    pub admin: AdminConfig,
     /// Encryption of both ports.
     pub tls: TlsConfig,
     /// Who may send.
@@ -77,7 +79,8 @@ pub struct HttpConfig {
     /// Longest time to wait for the body of a request, in seconds; for gRPC, for each message.
     #[schemars(range(min = 1))]
     pub body_timeout_seconds: u64,
-    /// Most connections at once; more are closed as they come. Each may hold up to 1 MiB of what was sent and not read.
+    /// Most connections at once, nine tenths of them from one address; more are closed as they come. Each may hold up to
+    /// 1 MiB of what was sent and not read.
     #[schemars(range(min = 1))]
     pub max_connections: usize,
     /// Most requests under way at once on one HTTP/2 connection.
@@ -91,7 +94,8 @@ pub struct HttpConfig {
 pub struct GrpcConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Most connections at once; more are closed as they come. Each may hold up to 1 MiB of what was sent and not read.
+    /// Most connections at once, nine tenths of them from one address; more are closed as they come. Each may hold up to
+    /// 1 MiB of what was sent and not read.
     #[schemars(range(min = 1))]
     pub max_connections: usize,
     /// Most requests under way at once on one connection.
@@ -134,6 +138,16 @@ pub struct JwtConfig {
     pub issuer: String,
     /// For whom tokens have to be, as their `aud` says it. Needed with a key set.
     pub audience: String,
+}
+
+/// What operators look at and change: metrics, the page for people, dead letters.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address and port of its own for `/metrics`, `/` and `/dead-letters`, which `http.listen` serves no longer then. It has
+    /// the same encryption, callers and limits, with `/healthz` and `/readyz` besides.
+    #[schemars(example = "127.0.0.1:4319")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Encryption of both ports.
@@ -307,8 +321,13 @@ pub struct TimescaleConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClickHouseConfig {
-    /// Where its HTTP interface is: `http://HOST:PORT`.
+    /// Where its HTTP interface is: `http://HOST:PORT`, or `https://HOST:PORT` for encrypted connections, for which its
+    /// certificate has to be for HOST.
     pub url: String,
+    /// PEM file with the authorities that sign its certificate, for `https`; those that the system trusts when it is not
+    /// set.
+    #[schemars(example = "/etc/tidewell/clickhouse-ca.crt")]
+    pub ca_file: Option<PathBuf>,
     /// Database of the tables; created when it is missing.
     pub database: String,
     /// User.

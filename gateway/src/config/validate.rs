@@ -31,7 +31,14 @@ fn listeners(config: &Config, problems: &mut Problems) {
         let reason = format!("{grpc} is taken by http.listen: give the two different ports");
         problems.push(("grpc.listen", reason));
     }
-    for (setting, address) in [("http.listen", http), ("grpc.listen", grpc)] {
+    let admin = config.admin.listen.map(|address| ("admin.listen", address));
+    if let Some((setting, address)) = admin
+        && address.port() != 0
+        && [http.port(), grpc.port()].contains(&address.port())
+    {
+        problems.push((setting, format!("{address} has a port of another listener: give it its own")));
+    }
+    for (setting, address) in [("http.listen", http), ("grpc.listen", grpc)].into_iter().chain(admin) {
         let asks = config.auth.asks_callers() || config.auth.allow_unauthenticated;
         if !is_loopback(address) && !asks {
             let reason = format!(
@@ -183,6 +190,10 @@ fn clickhouse(clickhouse: &ClickHouseConfig, problems: &mut Problems) {
     if let Err(reason) = http_url(&clickhouse.url) {
         problems.push(("clickhouse.url", reason.to_owned()));
     }
+    if clickhouse.ca_file.is_some() && !clickhouse.url.starts_with("https://") {
+        let reason = "is not https, and clickhouse.ca_file is set: write https://HOST:PORT";
+        problems.push(("clickhouse.url", reason.to_owned()));
+    }
     problems.extend(identifier("clickhouse.database", &clickhouse.database));
     let link = &clickhouse.timescale;
     if !link.collection.is_empty() {
@@ -224,13 +235,10 @@ fn wal(wal: &WalConfig, problems: &mut Problems) {
 }
 
 fn http_url(text: &str) -> Result<(), &'static str> {
-    let url: http::Uri = text.parse().map_err(|_| "is no URL: write http://HOST:PORT")?;
-    match url.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err("asks for https, and this version has no TLS to the stores: use a tunnel");
-        }
-        _ => return Err("is no URL: write http://HOST:PORT"),
+    const FORM: &str = "is no URL: write http://HOST:PORT or https://HOST:PORT";
+    let url: http::Uri = text.parse().map_err(|_| FORM)?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(FORM);
     }
     let authority = url.authority().ok_or("has no host: write http://HOST:PORT")?;
     if authority.as_str().contains('@') {

@@ -1,8 +1,8 @@
 //! Connections: the address of a caller in, a place or none out.
 //!
 //! A listener has a fixed number of places. One address gets at most its share of them while others have some, so that a
-//! caller which opens connections without end leaves room for the others; an address alone may have all, since a
-//! proxy's connections are many callers'.
+//! caller which opens connections without end leaves room for the others; an address alone may have nine tenths, since a
+//! proxy's connections are many callers'. The rest is for whoever comes next.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::memory::caller_address;
+
+/// One in so many places is kept from an address that has all others: somebody else would find none.
+const KEPT_FREE: usize = 10;
 
 /// The address at the other end of a request's connection; an extension of each request.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,8 @@ pub(super) struct Places(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     most: usize,
+    /// For one address while no other has any.
+    alone: usize,
     share: usize,
     taken: Mutex<Taken>,
 }
@@ -51,7 +56,8 @@ impl Places {
     /// `most` places, of which one address gets `share_percent` while others have some.
     pub(super) fn new(most: usize, share_percent: u8) -> Self {
         let share = most.saturating_mul(usize::from(share_percent)).div_ceil(100);
-        Self(Arc::new(Inner { most, share, taken: Mutex::default() }))
+        let alone = most - most / KEPT_FREE;
+        Self(Arc::new(Inner { most, alone, share, taken: Mutex::default() }))
     }
 
     /// A place for a connection from `peer`.
@@ -60,7 +66,8 @@ impl Places {
         let mut taken = self.0.taken.lock();
         let own = taken.by_address.get(&address).copied().unwrap_or(0);
         let others = taken.all - own;
-        if taken.all >= self.0.most || (own >= self.0.share && others > 0) {
+        let own_most = if others > 0 { self.0.share.min(self.0.alone) } else { self.0.alone };
+        if taken.all >= self.0.most || own >= own_most {
             return None;
         }
         taken.all += 1;
@@ -98,6 +105,7 @@ mod tests {
         let places = Places::new(10, 50);
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut of_a: Vec<_> = (0..9).map(|_| places.take(a).unwrap()).collect();
+        assert!(places.take(a).is_none(), "the last is for somebody else");
         let of_b = places.take(b).unwrap();
         assert!(places.take(b).is_none() && places.take(a).is_none(), "all are taken");
         of_a.truncate(5);

@@ -156,26 +156,49 @@ fn caller_of(extensions: &Extensions, protocol: Protocol) -> Caller {
     }
 }
 
+/// Addresses and their door.
+type Doors = Vec<(Router<Shared>, Door)>;
+
 /// All addresses of the HTTP port, each behind its door.
 pub fn http_routes(shared: Shared) -> Router {
-    let own = |look, change| Door { look, change, word: auth::own };
-    let doors = [
+    let mut doors = vec![
         (rest::routes(), rest::DOOR),
         (otlp::http::routes(), otlp::http::DOOR),
         (prometheus::routes(), prometheus::DOOR),
         (loki::routes(), loki::DOOR),
         (influxdb::routes(), influxdb::DOOR),
         (elasticsearch::routes(), elasticsearch::DOOR),
-        (schema::routes(), own(Some(Scope::Read), Some(Scope::Register))),
-        (rows::routes(), own(Some(Scope::Read), Some(Scope::Read))),
-        (traces::routes(), own(Some(Scope::Read), Some(Scope::Read))),
-        (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
-        (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),
-        (operation::probes(), own(None, None)),
-        (Router::new().fallback(http_answer::not_found), own(None, None)),
+        (schema::routes(), own_door(Some(Scope::Read), Some(Scope::Register))),
+        (rows::routes(), own_door(Some(Scope::Read), Some(Scope::Read))),
+        (traces::routes(), own_door(Some(Scope::Read), Some(Scope::Read))),
     ];
-    let guarded = doors.into_iter().map(|(routes, door)| auth::guarded(routes, &shared, door));
-    guarded.fold(Router::new(), Router::merge).with_state(Shared::clone(&shared))
+    if shared.config.admin.listen.is_none() {
+        doors.extend(administration());
+    }
+    behind(doors, &shared)
+}
+
+/// All addresses of the port for operators, where it is one of its own.
+pub fn admin_routes(shared: Shared) -> Router {
+    behind(administration(), &shared)
+}
+
+fn administration() -> Doors {
+    vec![
+        (letters::routes(), own_door(Some(Scope::Admin), Some(Scope::Admin))),
+        (operation::routes(), own_door(Some(Scope::Observe), Some(Scope::Observe))),
+    ]
+}
+
+fn own_door(look: Option<Scope>, change: Option<Scope>) -> Door {
+    Door { look, change, word: auth::own }
+}
+
+fn behind(mut doors: Doors, shared: &Shared) -> Router {
+    doors.push((operation::probes(), own_door(None, None)));
+    doors.push((Router::new().fallback(http_answer::not_found), own_door(None, None)));
+    let guarded = doors.into_iter().map(|(routes, door)| auth::guarded(routes, shared, door));
+    guarded.fold(Router::new(), Router::merge).with_state(Shared::clone(shared))
 }
 
 /// The names that `grpc.health.v1` answers to.

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
 
-use super::client::{Gateway, escaped};
+use super::client::{Gateway, Listener, Whom, escaped};
 use super::{CommandError, Files, output};
 
 /// Longest record that `fix` sends: what a gateway takes by default.
@@ -103,9 +103,8 @@ pub(super) struct Chosen {
 /// Whom to ask, and how to tell it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct AnswerForm {
-    /// HTTP address of the gateway; by default that of the settings
-    #[arg(long, value_name = "URL", env = "TIDEWELL_GATEWAY")]
-    gateway: Option<String>,
+    #[command(flatten)]
+    whom: Whom,
     /// Write the gateway's answer as JSON
     #[arg(long)]
     json: bool,
@@ -142,7 +141,7 @@ pub(super) async fn run(command: LettersCommand, files: &Files) -> Result<ExitCo
         | LettersCommand::Fix { answer, .. }
         | LettersCommand::Discard { answer, .. } => answer.clone(),
     };
-    let gateway = Gateway::named(form.gateway.as_deref(), files)?;
+    let gateway = form.whom.connect(Listener::Operators, files)?;
     let answers = match command {
         LettersCommand::List { which, .. } => {
             let path = format!("/dead-letters{}", which.query());

@@ -1,7 +1,7 @@
 //! Each rule with a configuration that breaks it, and the one beside it that does not.
 
 use super::*;
-use crate::config::Secret;
+use crate::config::{JwtConfig, Secret};
 
 /// The problems of the default configuration after a change, as `setting: reason` lines.
 fn after(change: impl FnOnce(&mut Config)) -> Vec<String> {
@@ -33,6 +33,40 @@ fn two_listeners_do_not_share_a_port() {
     assert!(after(|config| config.grpc.listen = "127.0.0.2:4318".parse().unwrap()).is_empty());
     let any = "127.0.0.1:0".parse().unwrap();
     assert!(after(|config| (config.http.listen, config.grpc.listen) = (any, any)).is_empty());
+}
+
+#[test]
+fn administration_has_a_port_of_its_own() {
+    refused("admin.listen", |config| config.admin.listen = Some(config.grpc.listen));
+    refused("admin.listen", |config| config.admin.listen = Some("0.0.0.0:9".parse().unwrap()));
+    assert!(after(|config| config.admin.listen = Some("127.0.0.1:9".parse().unwrap())).is_empty());
+}
+
+#[test]
+fn callers_and_certificates_are_whole() {
+    let path = || Some("file".into());
+    refused("auth.jwt.key_set_file", |config| {
+        config.auth.jwt =
+            JwtConfig { key_set_file: path(), issuer: "i".to_owned(), audience: "a".to_owned() };
+    });
+    refused("auth.jwt.audience", |config| {
+        config.auth.callers_file = path();
+        config.auth.jwt = JwtConfig { key_set_file: path(), issuer: "i".to_owned(), audience: String::new() };
+    });
+    refused("tls.key_file", |config| config.tls.certificate_file = path());
+    refused("tls.certificate_file", |config| config.tls.key_file = path());
+    refused("tls.client_ca_file", |config| config.tls.client_ca_file = path());
+    refused("tls.client_certificates", |config| {
+        (config.tls.certificate_file, config.tls.key_file) = (path(), path());
+        config.tls.client_certificates = ClientCertificates::Required;
+    });
+    assert!(
+        after(|config| {
+            config.auth.callers_file = path();
+            config.http.listen = "0.0.0.0:9".parse().unwrap();
+        })
+        .is_empty()
+    );
 }
 
 #[test]
@@ -88,17 +122,11 @@ fn addresses_of_stores_are_whole() {
         config.timescale.url = Secret::new("postgres://u:p@db/x");
         config.timescale.password = Secret::new("q");
     });
-    for url in [
-        "",
-        "127.0.0.1:8123",
-        "https://db:8443",
-        "tcp://db:9000",
-        "http://u:p@db",
-        "http://db/?a=b",
-        "http://",
-    ] {
+    for url in ["", "127.0.0.1:8123", "tcp://db:9000", "http://u:p@db", "http://db/?a=b", "http://"] {
         refused("clickhouse.url", |config| config.clickhouse.url = url.to_owned());
     }
+    refused("clickhouse.url", |config| config.clickhouse.ca_file = Some("ca.pem".into()));
+    assert!(after(|config| config.clickhouse.url = "https://db:8443".to_owned()).is_empty());
     refused("clickhouse.database", |config| config.clickhouse.database = "a b".to_owned());
     refused("clickhouse.user", |config| config.clickhouse.user = String::new());
     refused("timescale.ddl_role", |config| config.timescale.ddl_role = "a\"b".to_owned());

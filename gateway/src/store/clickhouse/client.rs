@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clickhouse::{Client, Compression};
 use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -17,11 +18,30 @@ use hyper_util::rt::TokioExecutor;
 use super::error::unavailable;
 use super::insert::Inserter;
 use crate::config::{self, ClickHouseConfig};
-use crate::store::StoreError;
+use crate::store::{StoreError, tls};
 
 /// ClickHouse closes idle connections after 3 s by default; ours go before, so that none is used while it is
 /// closed.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// Connects in the clear or with TLS, as the URL says.
+pub(super) type Connector = HttpsConnector<HttpConnector>;
+
+pub(super) fn connector(config: &ClickHouseConfig, url: &Uri) -> Result<Connector, StoreError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(Duration::from_millis(config.connect_timeout_ms.max(1))));
+    http.set_keepalive(Some(Duration::from_secs(30)));
+    http.set_nodelay(true);
+    let builder = HttpsConnectorBuilder::new();
+    Ok(if url.scheme_str() == Some("https") {
+        let tls = tls::client_config("clickhouse.ca_file", config.ca_file.as_deref()).map_err(unavailable)?;
+        builder.with_tls_config(tls).https_only().enable_http1().wrap_connector(http)
+    } else {
+        let unused = tls::trusting_nobody().map_err(unavailable)?;
+        builder.with_tls_config(unused).https_or_http().enable_http1().wrap_connector(http)
+    })
+}
 
 /// A client without a database, and what sends INSERTs to the configured one.
 pub(super) fn clients(config: &ClickHouseConfig) -> Result<(Client, Inserter), StoreError> {
@@ -29,12 +49,11 @@ pub(super) fn clients(config: &ClickHouseConfig) -> Result<(Client, Inserter), S
         .url
         .parse()
         .ok()
-        .filter(|url: &Uri| url.scheme_str() == Some("http") && url.host().is_some())
-        .ok_or_else(|| unavailable("clickhouse.url cannot be read: write http://HOST:PORT"))?;
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(Duration::from_millis(config.connect_timeout_ms.max(1))));
-    connector.set_keepalive(Some(Duration::from_secs(30)));
-    connector.set_nodelay(true);
+        .filter(|url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
+        .ok_or_else(|| {
+            unavailable("clickhouse.url cannot be read: write http://HOST:PORT or https://HOST:PORT")
+        })?;
+    let connector = connector(config, &url)?;
     let mut builder = HttpClient::builder(TokioExecutor::new());
     builder.pool_idle_timeout(IDLE);
     let password = password(config)?;

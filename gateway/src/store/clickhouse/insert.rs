@@ -15,10 +15,10 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::body::Body;
+use super::client::Connector;
 use super::error::{from_answer, timed_out, unavailable, with_causes};
 use crate::store::StoreError;
 
@@ -33,7 +33,7 @@ const EXCEPTION_CODE: &str = "x-clickhouse-exception-code";
 
 /// Sends INSERTs to one database.
 pub(super) struct Inserter {
-    http: Client<HttpConnector, Body>,
+    http: Client<Connector, Body>,
     /// Scheme, address and path.
     url: String,
     database: String,
@@ -58,7 +58,7 @@ struct Answer {
 impl Inserter {
     /// For the database at `url`. The password goes in a header, as every request's does.
     pub(super) fn new(
-        http: Client<HttpConnector, Body>,
+        http: Client<Connector, Body>,
         url: &Uri,
         database: &str,
         (user, password): (&str, &str),
@@ -68,7 +68,7 @@ impl Inserter {
         let authority = url.authority().map_or("", |authority| authority.as_str());
         Ok(Self {
             http,
-            url: format!("http://{authority}{}", url.path()),
+            url: format!("{}://{authority}{}", url.scheme_str().unwrap_or("http"), url.path()),
             database: database.to_owned(),
             user: header("clickhouse.user", user)?,
             password: header("clickhouse.password", password)?.map(|mut password| {
@@ -202,6 +202,8 @@ impl std::fmt::Debug for Inserter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClickHouseConfig;
+    use crate::store::clickhouse::client::connector;
 
     fn answer(status: u16, code: Option<u32>, text: &str) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
@@ -242,9 +244,12 @@ mod tests {
     #[test]
     fn values_of_the_address_are_encoded_and_a_password_is_not_shown() {
         let url = Uri::from_static("http://ch.example:8123/path?x=1");
-        let http = Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+        let client = || {
+            let connector = connector(&ClickHouseConfig::default(), &url).unwrap();
+            Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector)
+        };
         let inserter =
-            Inserter::new(http, &url, "d", ("me", "s3cret"), true, Duration::from_secs(1)).unwrap();
+            Inserter::new(client(), &url, "d", ("me", "s3cret"), true, Duration::from_secs(1)).unwrap();
         let (body, _) = Body::new(Bytes::new(), true);
         let request = inserter.request("INSERT INTO `t` (`a&b`)", [("log_comment", "1+2")], body).unwrap();
         assert_eq!(
@@ -254,8 +259,7 @@ mod tests {
         );
         assert_eq!(request.headers()["x-clickhouse-key"], "s3cret");
         assert!(!format!("{inserter:?} {request:?}").contains("s3cret"));
-        let http = Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-        let error = Inserter::new(http, &url, "d", ("me", "s3\ncret"), true, Duration::ZERO).unwrap_err();
+        let error = Inserter::new(client(), &url, "d", ("me", "s3\ncret"), true, Duration::ZERO).unwrap_err();
         assert!(error.to_string().contains("clickhouse.password") && !error.to_string().contains("cret"));
     }
 }

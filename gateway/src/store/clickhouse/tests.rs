@@ -167,7 +167,7 @@ async fn a_setting_that_is_unknown_makes_us_ask_the_server_again() {
 #[tokio::test]
 async fn an_address_or_a_database_that_cannot_be_is_refused_at_once() {
     for (url, database) in
-        [("https://x", "d"), ("localhost:8123", "d"), ("http://x", "d`; DROP"), ("http://x", "")]
+        [("ftp://x", "d"), ("localhost:8123", "d"), ("http://x", "d`; DROP"), ("http://x", "")]
     {
         let config = ClickHouseConfig {
             url: url.to_owned(),

@@ -250,6 +250,52 @@ async fn the_tenant_comes_from_the_key() {
     gateway.stop().await;
 }
 
+/// Scenario: operators have an address of their own.
+/// Guarantees: metrics, the page and dead letters are there and nowhere else, behind the same door; health is on both.
+#[tokio::test(flavor = "multi_thread")]
+async fn administration_may_have_an_address_of_its_own() {
+    let file = CallersFile::new(&caller("ops", "scopes = [\"admin\", \"observe\", \"write\"]"));
+    let gateway = TestGateway::start_with(|config| {
+        config.auth.callers_file = Some(file.path());
+        config.admin.listen = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let admin = gateway.server.admin_address().unwrap();
+    for (path, on_http, on_admin) in [
+        ("/metrics", 404, 200),
+        ("/", 404, 200),
+        ("/dead-letters", 404, 200),
+        ("/healthz", 200, 200),
+        ("/readyz", 200, 200),
+        ("/write/logs", 200, 404),
+        ("/schema/tables", 403, 404),
+    ] {
+        assert_eq!(call(&gateway, "ops", Method::GET, path, &Value::Null).await.0, on_http, "{path}");
+        let ask = |key: Option<String>| {
+            let request = reqwest::Client::new().get(format!("http://{admin}{path}"));
+            key.map_or(request.try_clone().unwrap(), |key| request.bearer_auth(key)).send()
+        };
+        assert_eq!(ask(Some(key_of("ops"))).await.unwrap().status(), on_admin, "{path}");
+        let without = ask(None).await.unwrap().status().as_u16();
+        assert!(without == 401 || without == 404 || path.ends_with('z'), "{path}: {without}");
+    }
+    // The command of operators takes a key from a file.
+    let key_file = file.path().with_file_name("key");
+    for (key, code) in [(key_of("ops"), 0), ("wrong".to_owned(), 1)] {
+        std::fs::write(&key_file, format!("{key}\n")).unwrap();
+        let address = format!("http://{admin}");
+        let command = async || {
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidewell"));
+            command.args(["dead-letters", "list", "--gateway", &address, "--key-file"]).arg(&key_file);
+            command.output().await.unwrap()
+        };
+        let ended = command().await;
+        assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+        assert!(!String::from_utf8_lossy(&ended.stderr).contains("wrong"));
+    }
+    gateway.stop().await;
+}
+
 /// Scenario: a caller's key is rotated under requests: the new one is added, the senders change, the old one goes; then the
 /// file is broken.
 /// Guarantees: no request with a valid key is refused; the old key is refused within seconds of its removal, without a
