@@ -33,6 +33,7 @@ pub mod prometheus;
 pub mod rest;
 pub mod rows;
 pub mod schema;
+pub mod status;
 pub mod tls;
 pub mod traces;
 mod unary;
@@ -168,6 +169,7 @@ pub fn http_routes(shared: Shared) -> Router {
         (traces::routes(), own(Some(Scope::Read), Some(Scope::Read))),
         (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),
+        (status::routes(), status::DOOR),
         (operation::probes(), own(None, None)),
         (Router::new().fallback(http_answer::not_found), own(None, None)),
     ];

@@ -19,6 +19,7 @@ mod readme;
 mod remote_write;
 mod rest;
 mod senders;
+mod status_page;
 mod stores;
 mod tiering;
 mod vector_native;
