@@ -5,6 +5,7 @@ mod access;
 mod command;
 mod dead_letters;
 mod delivery;
+mod docs;
 mod elasticsearch;
 mod flight;
 mod grpc;
