@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::http_answer::Json;
-use super::{Shared, auth};
+use super::{Shared, auth, tls};
 use crate::observe::exposition::{self, Format};
 use crate::observe::gauges::{self, Moment};
 use crate::rejection::Rejection;
@@ -71,6 +71,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         waiting_letters: shared.letters.waiting(),
         idempotency_keys: shared.ingest.idempotency().len(),
         forgotten_keys: shared.ingest.idempotency().forgotten_early(),
+        certificate_expires: shared.config.tls.certificate_file.as_deref().and_then(tls::expires_at),
     });
     match exposition::text(&[shared.metrics.registry(), &now], format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),

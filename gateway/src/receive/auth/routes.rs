@@ -37,7 +37,9 @@ pub(in crate::receive) fn guarded(routes: Router<Shared>, shared: &Shared, door:
 /// Whether a browser says that a page of another site made it send this: Fetch Metadata, `Sec-Fetch-Site`. What is no
 /// browser says nothing of the kind.
 fn is_from_another_site(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-site").is_some_and(|site| !["same-origin", "none"].contains(&site.to_str().unwrap_or_default()))
+    headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| !["same-origin", "none"].contains(&site.to_str().unwrap_or_default()))
 }
 
 async fn pass(State((shared, door)): State<(Shared, Door)>, request: Request, next: Next) -> Response {
