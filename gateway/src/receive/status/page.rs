@@ -9,7 +9,7 @@ use crate::receive::Addresses;
 use crate::registry::{StoreKind, TableDef};
 
 /// What takes records, by listener: address, what is sent there.
-const HTTP: [(&str, &str); 9] = [
+const HTTP: &[(&str, &str)] = &[
     ("POST /write/metrics", "metrics as JSON, NDJSON or Arrow IPC"),
     ("POST /write/logs", "logs, likewise"),
     ("POST /write/traces", "spans, likewise"),
@@ -17,13 +17,20 @@ const HTTP: [(&str, &str); 9] = [
     ("POST /v1/metrics", "OTLP over HTTP, protobuf or JSON"),
     ("POST /v1/logs", "OTLP over HTTP, protobuf or JSON"),
     ("POST /v1/traces", "OTLP over HTTP, protobuf or JSON"),
+    ("POST /api/v1/write", "Prometheus remote write, 1.0 and 2.0"),
+    ("POST /loki/api/v1/push", "logs as agents of Loki send them"),
+    ("POST /influxdb/..", "line protocol"),
+    ("POST /elasticsearch/..", "bulk requests"),
     ("POST /schema/register", "a table's definition"),
+    ("GET /tables/{table}/rows", "rows of a table"),
+    ("GET /traces/{trace_id}", "a trace with its logs"),
     ("GET /dead-letters", "records that were refused; POST .. /{id}/replay sends one again"),
 ];
-const GRPC: [(&str, &str); 3] = [
+const GRPC: &[(&str, &str)] = &[
     ("opentelemetry.proto.collector.*", "OTLP"),
     ("tidewell.v1.Ingest", "Tidewell's own protocol; reflection shows its methods"),
     ("arrow.flight.protocol.FlightService", "Arrow Flight"),
+    ("vector.Vector", "Vector's own protocol"),
 ];
 
 /// The page.
@@ -48,7 +55,7 @@ pub(super) fn html(now: &Snapshot, addresses: Addresses, tables: &[Arc<TableDef>
     ]
     .concat();
     let tables: String = tables.iter().map(|known| table(known)).collect();
-    let (http, grpc) = (rows(&HTTP), rows(&GRPC));
+    let (http, grpc) = (rows(HTTP), rows(GRPC));
     let Addresses { http: http_address, grpc: grpc_address } = addresses;
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
