@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults tier-test sbom reproduce security package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test status-page-test bench durability faults tier-test sbom reproduce security package deploy-check lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ alerts-test: ## Cause what each alert rule waits for, measure when it fires (3 m
 
 vector-test: ## Run the tests of the Vector configurations (half a minute the first time)
 	@vector/test.sh
+
+status-page-test: ## Look at the status page in Chromium (half a minute; SCREENSHOTS=1 writes those of the docs)
+	@gateway/tests/browser/test.sh $(if $(SCREENSHOTS),screenshots)
 
 bench: ## Measure every protocol with the load test (some minutes); the report is in data/bench
 	@loadtest/bench.sh

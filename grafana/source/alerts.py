@@ -10,14 +10,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .conditions import Condition, Increase, Last, Share, Slowest, Used
+from .conditions import Condition, Increase, Last, Left, Share, Slowest, Used
 
 RUNBOOKS = "gateway/docs/runbooks"
 
 
 @dataclass
 class Rule:
-    """`page` names the runbook; `minutes` is for how long the condition must hold; `promql` is for Prometheus alone."""
+    """`page` names the runbook; `minutes` is for how long the condition must hold; `promql` is for Prometheus alone.
+
+    `only_with` names what a gateway needs to have the metric at all.
+    """
 
     name: str
     page: str
@@ -26,6 +29,7 @@ class Rule:
     minutes: float
     condition: Condition | None = None
     promql: str | None = None
+    only_with: str = ""
 
     @property
     def expression(self) -> str:
@@ -171,6 +175,15 @@ RULES = [
         "{{ $value | humanize1024 }}B of the log {{ $labels.log }} of {{ $labels.instance }} could not be read",
         0,
         Last(metric="tidewell_log_quarantined_bytes", above=0, by=["log"]),
+    ),
+    Rule(
+        "TidewellCertificateExpires",
+        "certificate-expires",
+        "warning",
+        "the certificate of {{ $labels.instance }} expires in {{ $value | humanizeDuration }}",
+        0,
+        Left(metric="tidewell_certificate_expires_timestamp_seconds", below=14 * 86_400),
+        only_with="TLS",
     ),
 ]
 

@@ -30,7 +30,7 @@ class Condition:
 
     def promql(self) -> str:
         sign, threshold = (">", self.above) if self.above is not None else ("<", self.below)
-        return f"{self._promql()} {sign} {threshold:g}"
+        return f"{self._promql()} {sign} {threshold:.15g}"
 
     def sql(self) -> str:
         return self._sql().strip()
@@ -82,6 +82,23 @@ class Last(Condition):
     def _sql(self) -> str:
         return f"""
 SELECT {self._groups}, last({_VALUE}, "time") AS value
+FROM metrics_events
+WHERE $__timeFilter("time") AND metric = '{self.metric}'
+GROUP BY {self._numbers}"""
+
+
+@dataclass
+class Left(Condition):
+    """How many seconds are left until the time that a gauge tells, in seconds since 1970."""
+
+    metric: str = ""
+
+    def _promql(self) -> str:
+        return f"{self.metric} - time()"
+
+    def _sql(self) -> str:
+        return f"""
+SELECT {self._groups}, last({_VALUE}, "time") - extract(epoch FROM now()) AS value
 FROM metrics_events
 WHERE $__timeFilter("time") AND metric = '{self.metric}'
 GROUP BY {self._numbers}"""

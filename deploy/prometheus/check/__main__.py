@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from .causes import Load, MemoryGroup, all_causes
 from .gateways import Gateway, Stores, free_port
@@ -30,8 +31,8 @@ def main() -> int:
     stores = Stores(arguments.timescale, arguments.clickhouse)
     gateways: list[Gateway] = []
 
-    def new(name: str, settings: dict[str, str] | None = None, wrapper: list[str] | None = None) -> Gateway:
-        gateway = Gateway(name, stores, arguments.binary, folder, settings or {}, wrapper or [])
+    def new(name: str, settings: dict[str, str] | None = None, **options: Any) -> Gateway:
+        gateway = Gateway(name, stores, arguments.binary, folder, settings or {}, **options)
         gateways.append(gateway)
         return gateway
 
@@ -52,16 +53,15 @@ def main() -> int:
             gateway.start()
         for gateway in gateways:
             gateway.wait_until_ready()
-        targets = {gateway.name: gateway.http for gateway in gateways}
         fast = faster(rules, arguments.scale)
-        prometheus = Prometheus(folder / "prometheus", Path(arguments.programs), fast, targets, free_port())
-        prometheus.wait_until_scraped(len(targets))
+        prometheus = Prometheus(folder / "prometheus", Path(arguments.programs), fast, gateways, free_port())
+        prometheus.wait_until_scraped(len(gateways))
         load.repeat(lambda: healthy.samples(100), every_s=0.2)
         # Every counter of a request is there before it matters.
         for gateway in gateways:
             gateway.samples(1)
         time.sleep(QUIET_S)
-        early = sorted(key for key, state in prometheus.alerts().items() if state == "firing")
+        early = sorted(key for key, state in prometheus.alerts().items() if state == "firing" and key[1] != "expiring")
         fired, wrong = _watch(prometheus, causes, arguments.scale)
     finally:
         load.stop()

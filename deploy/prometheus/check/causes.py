@@ -163,6 +163,8 @@ def all_causes(new: Callable[..., Gateway], load: Load) -> list[Cause]:
             ["TidewellStoreDown", "TidewellDown", "TidewellNotReady", "TidewellDeliveryLag"],
         ),
     ]
+    # Nothing has to happen: it expires next week all the time, and everything else is well.
+    causes.append(Cause(new("expiring", tls_days=7), ["TidewellCertificateExpires"], lambda _: None))
     if group := MemoryGroup.make():
         causes.append(Cause(new("memory"), ["TidewellMemory"], group.limit, ["TidewellAcknowledgementSlow"]))
     return causes

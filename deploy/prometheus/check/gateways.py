@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -18,6 +19,10 @@ from urllib.parse import urlsplit
 import psycopg
 
 from .proxy import Proxy
+
+
+# The certificates are signed by nobody else.
+_UNCHECKED = ssl._create_unverified_context()
 
 
 @dataclass
@@ -51,6 +56,8 @@ class Gateway:
     binary: str
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    # Whether its ports speak TLS, with a certificate that it signs itself for so many days.
+    tls_days: int | None = None
     # What the program is started with, for example taskset.
     wrapper: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
@@ -62,11 +69,19 @@ class Gateway:
         self.clickhouse = Proxy((clickhouse.hostname or "", clickhouse.port or 8123))
         self.http, self.grpc = free_port(), free_port()
         self.wal = self.folder / self.name / "wal"
+        self.scheme = "https" if self.tls_days else "http"
+        self.url = f"{self.scheme}://127.0.0.1:{self.http}"
 
     def prepare(self) -> None:
         self.stores.create(self.database)
         shutil.rmtree(self.wal.parent, ignore_errors=True)
         self.wal.mkdir(parents=True)
+        if self.tls_days:
+            certificate, key = self.wal.parent / "certificate.pem", self.wal.parent / "key.pem"
+            made = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days {self.tls_days} -subj /CN=gateway"
+            command = [*made.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+            subprocess.run(command, check=True, capture_output=True)
+            self.settings |= {"TIDEWELL_TLS_CERTIFICATE_FILE": str(certificate), "TIDEWELL_TLS_KEY_FILE": str(key)}
 
     def start(self) -> None:
         user = urlsplit(self.stores.timescale).username
@@ -91,7 +106,7 @@ class Gateway:
         until = time.monotonic() + 60
         while time.monotonic() < until and self.process and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=5) as answer:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=_UNCHECKED) as answer:
                     if json.load(answer)["status"] == "ready":
                         return
             except (OSError, urllib.error.HTTPError):
@@ -107,9 +122,9 @@ class Gateway:
 
     def post(self, path: str, body: bytes, headers: dict[str, str] | None = None, timeout_s: float = 15) -> int:
         """Sends a body; the status, 0 without an answer."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", body, {"Content-Type": "application/x-ndjson"} | (headers or {}))
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/x-ndjson"} | (headers or {}))
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            with urllib.request.urlopen(request, timeout=timeout_s, context=_UNCHECKED) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code

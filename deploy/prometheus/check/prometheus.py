@@ -9,6 +9,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from .gateways import Gateway
+
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -26,16 +28,19 @@ def faster(rules: str, scale: float) -> str:
 class Prometheus:
     """A server that scrapes the gateways once a second and evaluates the rules as often."""
 
-    def __init__(self, folder: Path, programs: Path, rules: str, targets: dict[str, int], port: int) -> None:
+    def __init__(self, folder: Path, programs: Path, rules: str, targets: list[Gateway], port: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "alerts.yaml").write_text(rules)
         scrapes = "\n".join(
-            f"      - targets: ['127.0.0.1:{port}']\n        labels: {{instance: {name}}}" for name, port in targets.items()
+            f"      - targets: ['127.0.0.1:{gateway.http}']\n"
+            f"        labels: {{instance: {gateway.name}, __scheme__: {gateway.scheme}}}"
+            for gateway in targets
         )
         (folder / "prometheus.yaml").write_text(
             "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n"
             "rule_files: [alerts.yaml]\n"
-            f"scrape_configs:\n  - job_name: tidewell\n    static_configs:\n{scrapes}\n"
+            "scrape_configs:\n  - job_name: tidewell\n    tls_config: {insecure_skip_verify: true}\n"
+            f"    static_configs:\n{scrapes}\n"
         )
         check = [programs / "promtool", "check", "config", folder / "prometheus.yaml"]
         subprocess.run(check, check=True, stdout=subprocess.DEVNULL)

@@ -35,6 +35,8 @@ pub struct Moment<'r> {
     pub idempotency_keys: usize,
     /// Requests that were forgotten before their time, since there were too many.
     pub forgotten_keys: u64,
+    /// When the certificate of the listeners expires, in seconds since 1970; none without TLS.
+    pub certificate_expires: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,6 +117,14 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
         forgotten,
     );
 
+    if let Some(expires) = moment.certificate_expires {
+        number(
+            tidewell,
+            "certificate_expires_timestamp_seconds",
+            "When the certificate of both ports expires, seconds since 1970",
+            usize::try_from(expires).unwrap_or(usize::MAX),
+        );
+    }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     number(tidewell, "processors", "Processors that the process may use", processors);
     if let Some(limit) = process::memory_limit() {

@@ -20,6 +20,7 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use super::problems::KeepProblems;
 use crate::config::{LogConfig, LogFormat};
 
 /// Warnings and errors from one place in the sources that are written within [`WINDOW`].
@@ -44,7 +45,7 @@ pub fn start(config: &LogConfig) -> Result<RepeatLimit, LogError> {
     let limit = RepeatLimit::default();
     let filter = filter(&config.level).map_err(LogError::Level)?.and(limit.clone());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry();
+    let registry = tracing_subscriber::registry().with(KeepProblems.with_filter(LevelFilter::WARN));
     match config.format {
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -14,6 +14,8 @@
 //! Counting is on the path of every request. Handles are therefore looked up once per protocol and table and kept; what
 //! is left is a few atomic additions ([`Metrics::request`], [`Received`]).
 
+mod totals;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ use crate::deliver::LogName;
 use crate::ingest::{Protocol, Receipt};
 use crate::registry::{TableBatch, TableDef, builtin};
 use crate::rejection::Rejection;
+
+pub use self::totals::ProtocolTotals;
 
 /// Most tables that get a label of their own. Names come from callers, and each makes a few dozen series.
 const MAX_TABLES: usize = 1000;

@@ -33,6 +33,7 @@ pub mod prometheus;
 pub mod rest;
 pub mod rows;
 pub mod schema;
+pub mod status;
 pub mod tls;
 pub mod traces;
 mod unary;
@@ -187,6 +188,7 @@ fn administration() -> Doors {
     vec![
         (letters::routes(), own_door(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own_door(Some(Scope::Observe), Some(Scope::Observe))),
+        (status::routes(), status::DOOR),
     ]
 }
 

@@ -1,25 +1,19 @@
-//! What operators and their machines look at: `/healthz`, `/readyz`, `/metrics` and a page for people at `/`.
+//! What operators' machines look at: `/healthz`, `/readyz` and `/metrics`. People look at [`super::status`].
 //!
 //! None of these needs a store, so that they answer whatever state the gateway is in.
-
-mod page;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
 use super::http_answer::Json;
-use super::{Shared, auth};
+use super::{Shared, auth, tls};
 use crate::observe::exposition::{self, Format};
 use crate::observe::gauges::{self, Moment};
-use crate::registry::Tenant;
 use crate::rejection::Rejection;
-
-/// No scripts, nothing from elsewhere: names of tables come from callers.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 async fn only_get() -> Rejection {
     Rejection::MethodNotAllowed { allow: "GET, HEAD" }
@@ -34,7 +28,7 @@ pub fn probes() -> Router<Shared> {
 
 /// What tells more.
 pub fn routes() -> Router<Shared> {
-    Router::new().route("/", get(page).fallback(only_get)).route("/metrics", get(metrics).fallback(only_get))
+    Router::new().route("/metrics", get(metrics).fallback(only_get))
 }
 
 #[derive(Serialize)]
@@ -77,6 +71,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         waiting_letters: shared.letters.waiting(),
         idempotency_keys: shared.ingest.idempotency().len(),
         forgotten_keys: shared.ingest.idempotency().forgotten_early(),
+        certificate_expires: shared.config.tls.certificate_file.as_deref().and_then(tls::expires_at),
     });
     match exposition::text(&[shared.metrics.registry(), &now], format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
@@ -85,13 +80,4 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
-}
-
-/// The page for people.
-async fn page(State(shared): State<Shared>) -> Response {
-    let report = shared.report();
-    let tables = shared.ingest.tables().tables(&Tenant::default());
-    let html = page::html(&report, shared.addresses, &tables, shared.letters.waiting());
-    ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-store")], Html(html))
-        .into_response()
 }

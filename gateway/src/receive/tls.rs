@@ -3,6 +3,7 @@
 //! Guaranteed: TLS 1.2 or 1.3; a certificate that is replaced is used by the next connection, and the connections that are
 //! there go on; a client whose certificate no authority of `tls.client_ca_file` signed gets no connection.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::Extensions;
@@ -10,6 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use crate::config::{ClientCertificates, TlsConfig};
 use crate::reload::{FromFiles, ReadError};
@@ -92,11 +95,39 @@ fn make(
     Ok(config)
 }
 
+/// When the certificate of a file expires, the first of its chain, in seconds since 1970; none when it cannot be read.
+pub(super) fn expires_at(certificate_file: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(certificate_file).ok()?;
+    let first = certificates(&text).ok()?.into_iter().next()?;
+    let certificate = Certificate::from_der(&first).ok()?;
+    Some(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs())
+}
+
 fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err("holds no certificate in PEM".to_owned()),
         Err(error) => Err(format!("is no PEM: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_says_when_it_expires() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("certificate.pem");
+        assert_eq!(expires_at(&file), None);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["gateway".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2031, 5, 1);
+        let certificate = parameters.self_signed(&key).unwrap();
+        std::fs::write(&file, certificate.pem()).unwrap();
+        assert_eq!(expires_at(&file), Some(1_935_360_000));
+        std::fs::write(&file, "no certificate").unwrap();
+        assert_eq!(expires_at(&file), None);
     }
 }

@@ -141,5 +141,10 @@ pub(super) fn may_observe(extensions: &Extensions) -> bool {
     Principal::of(extensions).is_some_and(|principal| principal.rights.has(Scope::Observe))
 }
 
+/// Whether whoever sent a request may see and change what others sent.
+pub(super) fn may_administer(extensions: &Extensions) -> bool {
+    Principal::of(extensions).is_some_and(|principal| principal.rights.has(Scope::Admin))
+}
+
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,14 @@ pub(in crate::receive) fn guarded(routes: Router<Shared>, shared: &Shared, door:
     routes.layer(middleware::from_fn_with_state((Shared::clone(shared), door), pass))
 }
 
+/// Whether a browser says that a page of another site made it send this: Fetch Metadata, `Sec-Fetch-Site`. What is no
+/// browser says nothing of the kind.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| !["same-origin", "none"].contains(&site.to_str().unwrap_or_default()))
+}
+
 async fn pass(State((shared, door)): State<(Shared, Door)>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let (mut parts, body) = request.into_parts();
@@ -41,6 +49,10 @@ async fn pass(State((shared, door)): State<(Shared, Door)>, request: Request, ne
     let scope = if is_look { door.look } else { door.change };
     let identified = shared.authenticator.identify(&mut parts);
     let entered = match (identified, scope) {
+        // A browser sends name and key along with what any page makes it send.
+        (Ok(_), Some(Scope::Admin | Scope::Register)) if !is_look && is_from_another_site(&parts.headers) => {
+            Err(Rejection::Forbidden("a page of another site may not do this".to_owned()))
+        }
         (Ok(principal), Some(scope)) => principal.rights.require(scope).map(|()| Some(principal)),
         (Err(rejection), Some(_)) => Err(rejection),
         // Open to everyone, and it may matter who it is.

@@ -1,5 +1,6 @@
 //! Who gets in: callers, scopes and certificates, from outside.
 
+mod browser;
 mod callers;
 mod encryption;
 mod secrets;
