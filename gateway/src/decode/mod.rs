@@ -15,6 +15,7 @@ mod label_limits;
 pub mod letter;
 pub mod lines;
 pub mod otlp;
+mod outcome;
 pub mod rules;
 pub mod severity;
 pub mod table_builder;

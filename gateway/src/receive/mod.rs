@@ -16,6 +16,7 @@ pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
+mod intake;
 pub mod letters;
 pub mod listen;
 pub mod media_type;

@@ -22,12 +22,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::body::{self, ReceivedBody};
-use super::connections::Peer;
 use super::http_answer::Json;
+use super::intake::{Arrived, Intake};
 use super::media_type::BodyFormat;
 use super::options;
 use super::{Shared, auth, caller_of};
@@ -94,20 +94,13 @@ async fn write(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
-    let caller = caller_of(request.extensions(), Protocol::Rest);
-    let begun = Instant::now();
-    let prepared = prepare(&shared, &caller, name, &parameters, request).await;
-    let (write, body) = match prepared {
+    let intake = Intake::begin(&shared, Protocol::Rest, &request);
+    let (write, body) = match prepare(&shared, &intake, name, &parameters, request).await {
         Ok(prepared) => prepared,
-        Err(rejection) => return shared.refuse(caller.protocol, rejection, begun).into_response(),
+        Err(rejection) => return intake.refuse(rejection).into_response(),
     };
-    let ReceivedBody { bytes, memory, .. } = body;
-    // From here on the bytes are on the account of `receive`.
-    drop(memory);
-    let (options, payload) = (write.options.clone(), write.payload(bytes.clone()));
-    let received =
-        shared.ingest.receive(&caller, options, payload, move |context| write.decode(&bytes, context));
-    match received.await {
+    let (options, payload) = (write.options.clone(), write.payload(body.clone()));
+    match intake.receive(options, payload, move |context| write.decode(&body, context)).await {
         Ok(receipt) => answer(receipt),
         Err(rejection) => rejection.into_response(),
     }
@@ -122,22 +115,19 @@ struct Write {
 
 async fn prepare(
     shared: &Shared,
-    caller: &Caller,
+    intake: &Intake,
     name: TableName,
     parameters: &Parameters,
     request: Request,
-) -> Result<(Write, ReceivedBody), Rejection> {
+) -> Result<(Write, Bytes), Rejection> {
     let name = table_name(name)?;
     let table = writable_table(&name)?.to_owned();
     let bad_records = bad_records(parameters)?;
-    let options = RequestOptions { bad_records, ..options::of_request(request.headers())? };
     // Before the body is read: a table that does not exist, or is not the caller's, is told without it.
-    let kind = table_kind(shared, caller, &table)?;
-    let (parts, body) = request.into_parts();
-    shared.ingest.load().before_body().await;
-    let limits = shared.body_limits(Peer::of(&parts.extensions));
-    let body = body::read(body, &parts.headers, &limits).await?;
-    let format = BodyFormat::of(&parts.headers, &body.bytes)?;
+    let kind = table_kind(shared, intake.caller(), &table)?;
+    let Arrived { options, headers, body } = intake.read(request).await?;
+    let options = RequestOptions { bad_records, ..options };
+    let format = BodyFormat::of(&headers, &body)?;
     if format == BodyFormat::Text && kind != TableKind::Logs {
         let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");
         return Err(Rejection::UnsupportedMediaType(reason));
@@ -146,11 +136,11 @@ async fn prepare(
 }
 
 impl Write {
-    fn payload(&self, bytes: bytes::Bytes) -> Payload {
+    fn payload(&self, bytes: Bytes) -> Payload {
         Payload::new(format!("{} {}", self.table, self.format.name()), bytes)
     }
 
-    fn decode(&self, bytes: &bytes::Bytes, context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
+    fn decode(&self, bytes: &Bytes, context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
         match self.format {
             BodyFormat::Json(framing) => json::records(bytes, framing, &self.table, context),
             BodyFormat::Text => lines::records(bytes, &self.table, context),

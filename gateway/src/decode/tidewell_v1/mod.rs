@@ -10,8 +10,7 @@ mod signals;
 mod span_parts;
 
 use super::wire::{Field, Merged, Reader};
-use super::{DecodeContext, DecodeError, Decoded, FieldError, RejectedRecord};
-use crate::decode::rules::MAX_VALUE_BYTES;
+use super::{DecodeContext, DecodeError, Decoded, FieldError};
 
 /// What a `WriteStreamRequest` holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,45 +107,6 @@ fn read<'a>(
         take(field).map_err(malformed)?;
     }
     Ok(())
-}
-
-/// Counts records and keeps the refused ones.
-struct Outcome<'c> {
-    context: &'c DecodeContext<'c>,
-    table: String,
-    content_type: &'static str,
-    decoded: Decoded,
-    records: usize,
-}
-
-impl<'c> Outcome<'c> {
-    fn new(context: &'c DecodeContext<'c>, table: &str, content_type: &'static str) -> Self {
-        Self { context, table: table.to_owned(), content_type, decoded: Decoded::default(), records: 0 }
-    }
-
-    /// One more record: it became a row, or is refused with its bytes kept.
-    fn record(&mut self, bytes: &[u8], result: Result<(), FieldError>) -> Result<(), DecodeError> {
-        let index = self.records;
-        self.records += 1;
-        if self.records > self.context.limits.records {
-            return Err(DecodeError::TooLarge(format!(
-                "the request has more than {} records: send smaller requests",
-                self.context.limits.records
-            )));
-        }
-        let Err(error) = result else {
-            self.decoded.accepted += 1;
-            return Ok(());
-        };
-        self.decoded.rejected.push(RejectedRecord {
-            index,
-            table: self.table.clone(),
-            error,
-            payload: bytes.get(..MAX_VALUE_BYTES).unwrap_or(bytes).to_vec(),
-            content_type: self.content_type,
-        });
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use super::span_parts;
 use crate::decode::any_value::{Values, within};
+use crate::decode::outcome::Outcome;
 use crate::decode::wire::{Field, Merged, Reader};
-use crate::decode::{DecodeContext, DecodeError, FieldError, TableBuilder};
+use crate::decode::{DecodeContext, DecodeError, FieldError, MAX_PAYLOAD_BYTES, TableBuilder};
 use crate::registry::ValueType;
 
 /// How a field becomes a column's value.
@@ -210,7 +211,8 @@ pub(super) fn find(table: &TableBuilder, name: &str) -> Result<usize, DecodeErro
 pub(super) fn each_record<'a>(
     message: &'a [u8],
     number: u32,
-    outcome: &mut super::Outcome<'_>,
+    outcome: &mut Outcome<'_>,
+    content_type: &'static str,
     table: &mut TableBuilder,
     mut fill: impl FnMut(&mut TableBuilder, &'a [u8]) -> Result<(), FieldError>,
 ) -> Result<(), DecodeError> {
@@ -225,7 +227,13 @@ pub(super) fn each_record<'a>(
         if result.is_err() {
             table.discard_row();
         }
-        outcome.record(record, result)?;
+        match result {
+            Ok(()) => outcome.accept()?,
+            Err(error) => {
+                let kept = record.get(..MAX_PAYLOAD_BYTES).unwrap_or(record).to_vec();
+                outcome.refuse(table.table().name().as_str(), error, kept, content_type)?;
+            }
+        }
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::read;
 use super::records::{each_record, values};
-use super::{Outcome, read};
 use crate::decode::any_value::{AnyValue, Values, within};
+use crate::decode::outcome::Outcome;
 use crate::decode::wire::Reader;
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, timestamp};
 use crate::registry::ColumnType;
@@ -24,10 +25,9 @@ pub(super) fn rows(message: &[u8], context: &DecodeContext<'_>) -> Result<Decode
     })?;
     let mut table = TableBuilder::new(Arc::clone(context.writable_table(name)?), context);
     let mut writer = RowWriter { values: values(context), text: String::new() };
-    let mut outcome = Outcome::new(context, name, CONTENT_TYPE);
-    each_record(message, 2, &mut outcome, &mut table, |table, row| writer.fill(table, row))?;
-    outcome.decoded.batches.extend(table.finish()?);
-    Ok(outcome.decoded)
+    let mut outcome = Outcome::new(context);
+    each_record(message, 2, &mut outcome, CONTENT_TYPE, &mut table, |table, row| writer.fill(table, row))?;
+    outcome.finish([table])
 }
 
 struct RowWriter {

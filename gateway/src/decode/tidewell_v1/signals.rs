@@ -1,7 +1,7 @@
 //! Log records, samples and spans: which field fills which column, and what fills those that stay empty.
 
-use super::Outcome;
 use super::records::{Kind, Plan, PlannedField, each_record, find, values};
+use crate::decode::outcome::Outcome;
 use crate::decode::wire::Reader;
 use crate::decode::{DecodeContext, DecodeError, Decoded, FieldError, TableBuilder, severity};
 use crate::registry::builtin::{LOGS_EVENTS, METRICS_EVENTS, TRACES_SPANS};
@@ -74,11 +74,11 @@ pub(super) fn logs(message: &[u8], context: &DecodeContext<'_>) -> Result<Decode
     let mut table = context.builder(LOGS_EVENTS)?;
     let plan = Plan::new(&table, LOG_RECORD)?;
     let mut values = values(context);
-    let mut outcome = Outcome::new(context, LOGS_EVENTS, CONTENT_TYPE);
+    let mut outcome = Outcome::new(context);
     let (time, severity_number) = (find(&table, "timestamp")?, find(&table, "severity_number")?);
     let level_column = find(&table, "level")?;
     let mut undated = 0;
-    each_record(message, 1, &mut outcome, &mut table, |row, record| {
+    each_record(message, 1, &mut outcome, CONTENT_TYPE, &mut table, |row, record| {
         plan.fill(row, record, &mut values)?;
         let head = LogHead::read(record)?;
         if !row.is_set(time) {
@@ -130,11 +130,11 @@ pub(super) fn metrics(message: &[u8], context: &DecodeContext<'_>) -> Result<Dec
     let mut table = context.builder(METRICS_EVENTS)?;
     let plan = Plan::new(&table, METRIC_SAMPLE)?;
     let mut values = values(context);
-    let mut outcome = Outcome::new(context, METRICS_EVENTS, CONTENT_TYPE);
+    let mut outcome = Outcome::new(context);
     let (time, metric) = (find(&table, "time")?, find(&table, "metric")?);
     let (value, value_int) = (find(&table, "value")?, find(&table, "value_int")?);
     let mut undated = 0;
-    each_record(message, 1, &mut outcome, &mut table, |row, record| {
+    each_record(message, 1, &mut outcome, CONTENT_TYPE, &mut table, |row, record| {
         plan.fill(row, record, &mut values)?;
         let head = SampleHead::read(record)?;
         if !row.is_set(metric) || head.metric.is_empty() {
@@ -203,9 +203,9 @@ pub(super) fn spans(message: &[u8], context: &DecodeContext<'_>) -> Result<Decod
     let mut table = context.builder(TRACES_SPANS)?;
     let plan = Plan::new(&table, SPAN)?;
     let mut values = values(context);
-    let mut outcome = Outcome::new(context, TRACES_SPANS, CONTENT_TYPE);
+    let mut outcome = Outcome::new(context);
     let (time, kind, status) = (find(&table, "time")?, find(&table, "kind")?, find(&table, "status")?);
-    each_record(message, 1, &mut outcome, &mut table, |row, record| {
+    each_record(message, 1, &mut outcome, CONTENT_TYPE, &mut table, |row, record| {
         plan.fill(row, record, &mut values)?;
         check_ids(record)?;
         if !row.is_set(time) {
@@ -254,6 +254,5 @@ fn finish(mut outcome: Outcome<'_>, table: TableBuilder, undated: usize) -> Resu
             .warnings
             .push(format!("{undated} records had no time: the time of arrival was stored"));
     }
-    outcome.decoded.batches.extend(table.finish()?);
-    Ok(outcome.decoded)
+    outcome.finish([table])
 }

@@ -23,11 +23,9 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::{Logs, Metrics, PartialSuccess, Signal, Traces};
-use crate::decode::DecodeContext;
-use crate::ingest::{Payload, Protocol, Receipt, RequestOptions, Scope};
-use crate::receive::body::{self, ReceivedBody};
-use crate::receive::connections::Peer;
-use crate::receive::{Shared, auth, caller_of, http_answer, options};
+use crate::ingest::{Payload, Protocol, Receipt, Scope};
+use crate::receive::intake::{Arrived, Intake};
+use crate::receive::{Shared, auth, http_answer, options};
 use crate::rejection::{Rejection, partial_success};
 
 /// The addresses of this protocol.
@@ -89,43 +87,27 @@ impl Format {
 }
 
 async fn export<S: Signal>(State(shared): State<Shared>, request: Request) -> Response {
-    let begun = Instant::now();
     let format = Format::of(request.headers());
-    let protocol = protocol(&format);
-    let caller = caller_of(request.extensions(), protocol);
-    let prepared = match format.clone() {
-        Ok(format) => prepare(&shared, request).await.map(|(options, body)| (format, options, body)),
-        Err(rejection) => Err(rejection),
+    let intake = Intake::begin(&shared, protocol(&format), &request);
+    let format = match format {
+        Ok(format) => format,
+        Err(rejection) => return refusal(Format::Protobuf, &intake.refuse(rejection)),
     };
-    let (format, options, ReceivedBody { bytes, memory, .. }) = match prepared {
-        Ok(prepared) => prepared,
-        Err(rejection) => {
-            let rejection = shared.refuse(protocol, rejection, begun);
-            return refusal(format.unwrap_or(Format::Protobuf), &rejection);
-        }
+    let Arrived { options, body, .. } = match intake.read(request).await {
+        Ok(arrived) => arrived,
+        Err(rejection) => return refusal(format, &intake.refuse(rejection)),
     };
-    // From here on the bytes are on the account of `receive`.
-    drop(memory);
     let received = match format {
         Format::Protobuf => {
-            let payload = Payload::new(S::SERVICE, bytes.clone());
-            shared.ingest.receive(&caller, options, payload, move |context| S::decode(&bytes, context)).await
+            let payload = Payload::new(S::SERVICE, body.clone());
+            intake.receive(options, payload, move |context| S::decode(&body, context)).await
         }
         Format::Json => {
-            let payload = Payload::new(format!("{} json", S::SERVICE), bytes.clone());
-            let decode = move |context: &DecodeContext<'_>| S::decode_json(&bytes, context);
-            shared.ingest.receive(&caller, options, payload, decode).await
+            let payload = Payload::new(format!("{} json", S::SERVICE), body.clone());
+            intake.receive(options, payload, move |context| S::decode_json(&body, context)).await
         }
     };
     answer::<S>(format, received)
-}
-
-async fn prepare(shared: &Shared, request: Request) -> Result<(RequestOptions, ReceivedBody), Rejection> {
-    let options = options::of_request(request.headers())?;
-    let (parts, body) = request.into_parts();
-    shared.ingest.load().before_body().await;
-    let limits = shared.body_limits(Peer::of(&parts.extensions));
-    Ok((options, body::read(body, &parts.headers, &limits).await?))
 }
 
 async fn refuse_method(State(shared): State<Shared>, request: Request) -> Response {
