@@ -74,11 +74,13 @@ pub enum Protocol {
     Flight,
     /// A dead letter that is sent again.
     Replay,
+    /// Prometheus remote write.
+    RemoteWrite,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Rest,
         Self::Grpc,
         Self::OtlpGrpc,
@@ -86,6 +88,7 @@ impl Protocol {
         Self::OtlpHttpJson,
         Self::Flight,
         Self::Replay,
+        Self::RemoteWrite,
     ];
 
     /// The protocol's name in metrics and tables.
@@ -98,6 +101,7 @@ impl Protocol {
             Self::OtlpHttpJson => "otlp_http_json",
             Self::Flight => "flight",
             Self::Replay => "replay",
+            Self::RemoteWrite => "remote_write",
         }
     }
 
@@ -115,6 +119,7 @@ impl Protocol {
             Self::Grpc => ProtocolFamily::Grpc,
             Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
             Self::Flight => ProtocolFamily::Flight,
+            Self::RemoteWrite => ProtocolFamily::RemoteWrite,
         }
     }
 }

@@ -47,7 +47,8 @@ impl Default for IngestConfig {
 
 impl Default for IdempotencyConfig {
     fn default() -> Self {
-        Self { window_seconds: 600, max_keys: 1_000_000, identical_bodies: vec![ProtocolFamily::Otlp] }
+        let identical_bodies = vec![ProtocolFamily::Otlp, ProtocolFamily::RemoteWrite];
+        Self { window_seconds: 600, max_keys: 1_000_000, identical_bodies }
     }
 }
 

@@ -219,13 +219,13 @@ pub struct IdempotencyConfig {
     #[schemars(range(min = 1))]
     pub max_keys: usize,
     /// Protocols whose requests are recognised by their body when their sender gives no key: `otlp`, `rest`, `grpc`,
-    /// `flight`. For those whose records have times of their own: to these an equal body is a repetition.
+    /// `flight`, `remote_write`. For those whose records have times of their own: to these an equal body is a repetition.
     pub identical_bodies: Vec<ProtocolFamily>,
 }
 
 /// Protocols that settings name together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum ProtocolFamily {
     /// OTLP over gRPC and HTTP.
     Otlp,
@@ -235,6 +235,8 @@ pub enum ProtocolFamily {
     Grpc,
     /// Arrow Flight.
     Flight,
+    /// Prometheus remote write.
+    RemoteWrite,
 }
 
 /// When rows that wait for a store are sent to it, whichever comes first.

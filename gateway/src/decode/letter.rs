@@ -7,6 +7,7 @@
 //! | `application/vnd.tidewell.row+json` | a row that Arrow brought or that a store refused |
 //! | `application/x-protobuf` or `application/json` with `messageType` of an OTLP request | that request, with one record |
 //! | `application/x-protobuf` with `messageType` of a record of `tidewell.v1` | that record |
+//! | `application/x-protobuf` with `messageType` of a remote write request | that request, with one record |
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use serde::de::IgnoredAny;
 use super::arrow::ROW_JSON;
 use super::json::Framing;
 use super::otlp::envelope::{self, put};
+use super::prometheus::{self, Version};
 use super::{DecodeContext, DecodeError, Decoded, arrow, json, lines, otlp, tidewell_v1};
 
 /// The messages of `tidewell.v1` that are kept alone: name, field of the `WriteRequest`, field of their list.
@@ -65,7 +67,10 @@ pub fn record(
         ("text/plain", _) => lines::records(body, table, context),
         ("application/vnd.apache.arrow.stream", _) => arrow::ipc_stream(body, table, context),
         (ROW_JSON, _) => arrow::row(body, table, context),
-        ("application/x-protobuf", Some(None)) => tidewell_record(body, message, table, context),
+        ("application/x-protobuf", Some(None)) => match message.and_then(Version::of_message) {
+            Some(version) => prometheus::write_request(body, version, context).map(|(decoded, _)| decoded),
+            None => tidewell_record(body, message, table, context),
+        },
         _ => Err(DecodeError::Malformed(format!(
             "content-type {content_type:?} is none that a letter's record can have: send application/json"
         ))),

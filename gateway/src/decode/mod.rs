@@ -16,6 +16,7 @@ pub mod letter;
 pub mod lines;
 pub mod otlp;
 mod outcome;
+pub mod prometheus;
 pub mod rules;
 pub mod severity;
 pub mod table_builder;

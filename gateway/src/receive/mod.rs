@@ -26,6 +26,7 @@ pub mod operation;
 mod options;
 pub mod otlp;
 pub mod port_owner;
+pub mod prometheus;
 pub mod rest;
 pub mod schema;
 pub mod tls;
@@ -148,6 +149,7 @@ pub fn http_routes(shared: Shared) -> Router {
     let doors = [
         (rest::routes(), rest::DOOR),
         (otlp::http::routes(), otlp::http::DOOR),
+        (prometheus::routes(), prometheus::DOOR),
         (schema::routes(), own(Some(Scope::Read), Some(Scope::Register))),
         (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),

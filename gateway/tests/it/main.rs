@@ -13,6 +13,7 @@ mod metrics;
 mod operation;
 mod otlp;
 mod readme;
+mod remote_write;
 mod rest;
 mod senders;
 mod stores;

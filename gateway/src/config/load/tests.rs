@@ -89,10 +89,7 @@ fn lists_are_given_in_the_file_and_in_variables() {
     assert_eq!(bodies(file, "TIDEWELL_IDEMPOTENCY_IDENTICAL_BODIES=[]\n"), []);
     for wrong in ["otlp", "[\"udp\"]", "1"] {
         let error = error_of("", &format!("TIDEWELL_IDEMPOTENCY_IDENTICAL_BODIES={wrong}\n"), &[]);
-        assert!(
-            error.contains("is not a list such as [\"otlp\", \"rest\", \"grpc\", \"flight\"]"),
-            "{error}"
-        );
+        assert!(error.contains("is not a list such as [\"otlp\", \"rest\", \"grpc\", "), "{error}");
     }
 }
 
