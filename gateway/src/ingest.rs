@@ -76,11 +76,13 @@ pub enum Protocol {
     Replay,
     /// Prometheus remote write.
     RemoteWrite,
+    /// Vector's native protocol.
+    Vector,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rest,
         Self::Grpc,
         Self::OtlpGrpc,
@@ -89,6 +91,7 @@ impl Protocol {
         Self::Flight,
         Self::Replay,
         Self::RemoteWrite,
+        Self::Vector,
     ];
 
     /// The protocol's name in metrics and tables.
@@ -102,6 +105,7 @@ impl Protocol {
             Self::Flight => "flight",
             Self::Replay => "replay",
             Self::RemoteWrite => "remote_write",
+            Self::Vector => "vector",
         }
     }
 
@@ -120,6 +124,7 @@ impl Protocol {
             Self::OtlpGrpc | Self::OtlpHttpProtobuf | Self::OtlpHttpJson => ProtocolFamily::Otlp,
             Self::Flight => ProtocolFamily::Flight,
             Self::RemoteWrite => ProtocolFamily::RemoteWrite,
+            Self::Vector => ProtocolFamily::Vector,
         }
     }
 }

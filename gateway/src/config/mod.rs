@@ -219,7 +219,7 @@ pub struct IdempotencyConfig {
     #[schemars(range(min = 1))]
     pub max_keys: usize,
     /// Protocols whose requests are recognised by their body when their sender gives no key: `otlp`, `rest`, `grpc`,
-    /// `flight`, `remote_write`. For those whose records have times of their own: to these an equal body is a repetition.
+    /// `flight`, `remote_write`, `vector`. For those whose records have times of their own: to these an equal body is a repetition.
     pub identical_bodies: Vec<ProtocolFamily>,
 }
 
@@ -237,6 +237,8 @@ pub enum ProtocolFamily {
     Flight,
     /// Prometheus remote write.
     RemoteWrite,
+    /// Vector's native protocol.
+    Vector,
 }
 
 /// When rows that wait for a store are sent to it, whichever comes first.

@@ -28,6 +28,7 @@ pub use self::framing::Framing;
 use self::framing::{Frame, Frames};
 use self::record::RecordReader;
 use super::{DecodeContext, DecodeError, Decoded, FieldError, MAX_PAYLOAD_BYTES, RejectedRecord};
+use crate::registry::TableBatch;
 
 /// Most bytes of a field's name and of a reason in an error: both may quote what was sent.
 const MAX_ERROR_BYTES: usize = 1024;
@@ -87,6 +88,27 @@ pub fn records(
     }
     (decoded.batches, decoded.warnings) = reader.finish()?;
     Ok(decoded)
+}
+
+/// Reads JSON objects one by one, for protocols that frame them in ways of their own.
+#[derive(Debug)]
+pub(super) struct Records<'c, 'b>(RecordReader<'c, 'b>);
+
+impl<'c, 'b> Records<'c, 'b> {
+    /// No rows of `table` yet.
+    pub(super) fn new(table: &str, context: &'c DecodeContext<'c>) -> Result<Self, DecodeError> {
+        Ok(Self(RecordReader::new(context.builder(table)?, context)))
+    }
+
+    /// Adds the object in `text`. On an error nothing of it is left.
+    pub(super) fn read(&mut self, text: &'b str) -> Result<(), FieldError> {
+        self.0.read(text)
+    }
+
+    /// The rows, and what is to be said of them.
+    pub(super) fn finish(self) -> Result<(Vec<TableBatch>, Vec<String>), DecodeError> {
+        self.0.finish()
+    }
 }
 
 fn truncate(text: &mut String) {

@@ -8,6 +8,7 @@
 //! | `application/x-protobuf` or `application/json` with `messageType` of an OTLP request | that request, with one record |
 //! | `application/x-protobuf` with `messageType` of a record of `tidewell.v1` | that record |
 //! | `application/x-protobuf` with `messageType` of a remote write request | that request, with one record |
+//! | `application/x-protobuf` with `messageType` of a request of Vector's | that request, with one event |
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use super::arrow::ROW_JSON;
 use super::json::Framing;
 use super::otlp::envelope::{self, put};
 use super::prometheus::{self, Version};
-use super::{DecodeContext, DecodeError, Decoded, arrow, json, lines, otlp, tidewell_v1};
+use super::{DecodeContext, DecodeError, Decoded, arrow, json, lines, otlp, tidewell_v1, vector};
 
 /// The messages of `tidewell.v1` that are kept alone: name, field of the `WriteRequest`, field of their list.
 const RECORDS: [(&str, u32, u32); 4] = [
@@ -53,6 +54,10 @@ pub fn record(
     table: &str,
     context: &DecodeContext<'_>,
 ) -> Result<Decoded, DecodeError> {
+    match content_type {
+        vector::KEPT => return vector::push_events(body, context),
+        _ => {}
+    }
     let (essence, message) = parts(content_type);
     match (essence.as_str(), message.map(Signal::of_message)) {
         ("application/json", Some(Some(signal))) => signal.json(body, context),

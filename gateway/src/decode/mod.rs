@@ -22,6 +22,7 @@ pub mod severity;
 pub mod table_builder;
 pub mod tidewell_v1;
 pub mod timestamp;
+pub mod vector;
 mod wire;
 
 pub use attributes::AttributesColumn;

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::connections::Peer;
 use super::messages::{self, Delivered, Rules};
-use super::{Shared, flight, grpc, otlp};
+use super::{Shared, flight, grpc, otlp, vector};
 use crate::ingest::Protocol;
 use crate::rejection::{correct_tonic_code, word_of_code};
 
@@ -52,6 +52,7 @@ fn protocol(path: &str) -> Option<Protocol> {
     match (service, method) {
         (grpc::SERVICE, "Write" | "WriteStream") => Some(Protocol::Grpc),
         (flight::SERVICE, "DoPut") => Some(Protocol::Flight),
+        (vector::SERVICE, vector::PUSH_EVENTS) => Some(Protocol::Vector),
         (service, _) if otlp::grpc::SERVICES.contains(&service) => Some(Protocol::OtlpGrpc),
         _ => None,
     }

@@ -30,6 +30,8 @@ pub mod prometheus;
 pub mod rest;
 pub mod schema;
 pub mod tls;
+mod unary;
+pub mod vector;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -167,6 +169,7 @@ const GRPC_SERVICES: &[&str] = &[
     otlp::grpc::SERVICES[0],
     otlp::grpc::SERVICES[1],
     otlp::grpc::SERVICES[2],
+    vector::SERVICE,
 ];
 
 /// All services of the gRPC port, with server reflection of those that are described.
@@ -174,6 +177,7 @@ pub fn grpc_routes(shared: Shared) -> Router {
     let mut routes = tonic::service::Routes::builder();
     otlp::grpc::add_services(&mut routes, &shared);
     routes
+        .add_service(vector::service(&shared))
         .add_service(health::service(Shared::clone(&shared), GRPC_SERVICES))
         .add_service(grpc::service(Shared::clone(&shared)))
         .add_service(flight::service(Shared::clone(&shared)));

@@ -17,3 +17,4 @@ mod remote_write;
 mod rest;
 mod senders;
 mod stores;
+mod vector_native;

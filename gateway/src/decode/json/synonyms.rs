@@ -77,9 +77,10 @@ const TRACES: &[Synonyms] = &[
 
 /// Further names of the time column of spans.
 pub(super) const SPAN_START: &[&str] =
-    &["start", "start_time", "startTime", "start_timestamp", "startTimeUnixNano"];
+    &["start", "start_time", "startTime", "start_timestamp", "startTimeUnixNano", "start_time_unix_nano"];
 /// Names of the end of a span, from which its duration follows.
-pub(super) const SPAN_END: &[&str] = &["end", "end_time", "endTime", "end_timestamp", "endTimeUnixNano"];
+pub(super) const SPAN_END: &[&str] =
+    &["end", "end_time", "endTime", "end_timestamp", "endTimeUnixNano", "end_time_unix_nano"];
 /// Durations in other units than `duration_ns`, and what they are to be multiplied by. A bare `duration` is none of
 /// them: it is microseconds to some and nanoseconds to others.
 pub(super) const SPAN_DURATIONS: &[(&str, i32)] = &[

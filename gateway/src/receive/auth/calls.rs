@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::Principal;
 use crate::ingest::Scope;
-use crate::receive::{Shared, flight, grpc, otlp};
+use crate::receive::{Shared, flight, grpc, otlp, vector};
 
 /// What a call asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +23,14 @@ enum Needs {
 fn needs(path: &str) -> Needs {
     let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
     match (service, method) {
-        ("grpc.health.v1.Health", _) => Needs::Nothing,
+        ("grpc.health.v1.Health", _) | (vector::SERVICE, vector::HEALTH_CHECK) => Needs::Nothing,
         (grpc::SERVICE, "Write" | "WriteStream") | (flight::SERVICE, "DoPut") => Needs::Scope(Scope::Write),
         (grpc::SERVICE, "RegisterTable") => Needs::Scope(Scope::Register),
         (grpc::SERVICE, _) => Needs::Scope(Scope::Read),
         // What an action needs is its own to ask.
         (flight::SERVICE, "DoAction" | "ListActions" | "Handshake") => Needs::Identity,
         (flight::SERVICE, _) => Needs::Scope(Scope::Read),
+        (vector::SERVICE, vector::PUSH_EVENTS) => Needs::Scope(Scope::Write),
         (service, _) if otlp::grpc::SERVICES.contains(&service) => Needs::Scope(Scope::Write),
         _ => Needs::Identity,
     }
@@ -72,6 +73,8 @@ mod tests {
             ("/arrow.flight.protocol.FlightService/DoExchange", Needs::Scope(Scope::Read)),
             ("/arrow.flight.protocol.FlightService/DoAction", Needs::Identity),
             ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", Needs::Scope(Scope::Write)),
+            ("/vector.Vector/PushEvents", Needs::Scope(Scope::Write)),
+            ("/vector.Vector/HealthCheck", Needs::Nothing),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Needs::Identity),
             ("//grpc.health.v1.Health/Check", Needs::Identity),
             ("/", Needs::Identity),

@@ -1,10 +1,8 @@
 //! OTLP/gRPC: `LogsService`, `MetricsService` and `TraceService`, each with its one method `Export`.
 //!
-//! The services are written out rather than generated: a generated one would build the request's messages, which
-//! costs more than decoding them into rows and refuses a whole request for one bad string. Requests may be compressed
-//! with gzip or zstd, see [`crate::receive::messages`]; other encodings, snappy among them, get `UNIMPLEMENTED` and the
-//! list of those two. A message over `ingest.max_request_bytes`, before or after decompression, gets
-//! `RESOURCE_EXHAUSTED` without `RetryInfo`.
+//! Requests may be compressed with gzip or zstd, see [`crate::receive::unary`]; other encodings, snappy among them, get
+//! `UNIMPLEMENTED` and the list of those two. A message over `ingest.max_request_bytes`, before or after decompression,
+//! gets `RESOURCE_EXHAUSTED` without `RetryInfo`.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -14,14 +12,12 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use tidewell_proto::RawMessage;
 use tonic::body::Body;
-use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
-use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::{Request, Response, Status};
-use tonic_prost::ProstCodec;
+use tonic::server::NamedService;
+use tonic::{Request, Response};
 
 use super::{Logs, Metrics, Signal, Traces};
 use crate::ingest::{Payload, Protocol};
-use crate::receive::{Shared, caller_of, options};
+use crate::receive::{Shared, caller_of, options, unary};
 use crate::rejection::{Rejection, partial_success};
 
 /// The names of the services.
@@ -48,11 +44,8 @@ impl<S> ExportService<S> {
     }
 }
 
-/// The method `Export`.
-struct Export<S>(ExportService<S>);
-
 async fn export<S: Signal>(
-    shared: &Shared,
+    shared: Shared,
     request: Request<RawMessage>,
 ) -> Result<Response<S::Response>, Rejection> {
     let begun = Instant::now();
@@ -86,31 +79,11 @@ impl<S: Signal> tower::Service<http::Request<Body>> for ExportService<S> {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(S::SERVICE))
-                != Some("/Export")
-            {
-                return Ok(Status::unimplemented("the only method is Export").into_http());
+            if unary::method(&request, S::SERVICE) != "Export" {
+                return Ok(unary::no_such_method("the method Export"));
             }
-            let mut accepted = EnabledCompressionEncodings::default();
-            accepted.enable(CompressionEncoding::Gzip);
-            accepted.enable(CompressionEncoding::Zstd);
-            let limit = service.shared.config.ingest.max_request_bytes;
-            let mut grpc = Grpc::new(ProstCodec::<S::Response, RawMessage>::default())
-                .apply_compression_config(accepted, EnabledCompressionEncodings::default())
-                .apply_max_message_size_config(Some(limit), None);
-            Ok(grpc.unary(Export(service), request).await)
+            let export = |request| export::<S>(Shared::clone(&service.shared), request);
+            Ok(unary::answer(&service.shared, request, export).await)
         })
-    }
-}
-
-impl<S: Signal> UnaryService<RawMessage> for Export<S> {
-    type Response = S::Response;
-    type Future = BoxFuture<'static, Result<Response<S::Response>, Status>>;
-
-    fn call(&mut self, request: Request<RawMessage>) -> Self::Future {
-        let shared = Shared::clone(&self.0.shared);
-        Box::pin(
-            async move { export::<S>(&shared, request).await.map_err(|rejection| rejection.to_status()) },
-        )
     }
 }
