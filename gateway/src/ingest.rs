@@ -78,11 +78,17 @@ pub enum Protocol {
     RemoteWrite,
     /// Vector's native protocol.
     Vector,
+    /// Loki's push requests.
+    Loki,
+    /// InfluxDB's line protocol.
+    InfluxDb,
+    /// Elasticsearch's bulk requests.
+    Elasticsearch,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Rest,
         Self::Grpc,
         Self::OtlpGrpc,
@@ -92,6 +98,9 @@ impl Protocol {
         Self::Replay,
         Self::RemoteWrite,
         Self::Vector,
+        Self::Loki,
+        Self::InfluxDb,
+        Self::Elasticsearch,
     ];
 
     /// The protocol's name in metrics and tables.
@@ -106,6 +115,9 @@ impl Protocol {
             Self::Replay => "replay",
             Self::RemoteWrite => "remote_write",
             Self::Vector => "vector",
+            Self::Loki => "loki",
+            Self::InfluxDb => "influxdb",
+            Self::Elasticsearch => "elasticsearch",
         }
     }
 
@@ -125,6 +137,9 @@ impl Protocol {
             Self::Flight => ProtocolFamily::Flight,
             Self::RemoteWrite => ProtocolFamily::RemoteWrite,
             Self::Vector => ProtocolFamily::Vector,
+            Self::Loki => ProtocolFamily::Loki,
+            Self::InfluxDb => ProtocolFamily::Influxdb,
+            Self::Elasticsearch => ProtocolFamily::Elasticsearch,
         }
     }
 }

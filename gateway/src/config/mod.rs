@@ -219,7 +219,8 @@ pub struct IdempotencyConfig {
     #[schemars(range(min = 1))]
     pub max_keys: usize,
     /// Protocols whose requests are recognised by their body when their sender gives no key: `otlp`, `rest`, `grpc`,
-    /// `flight`, `remote_write`, `vector`. For those whose records have times of their own: to these an equal body is a repetition.
+    /// `flight`, `remote_write`, `vector`, `loki`,
+    /// `influxdb`, `elasticsearch`. For those whose records have times of their own: to these an equal body is a repetition.
     pub identical_bodies: Vec<ProtocolFamily>,
 }
 
@@ -239,6 +240,12 @@ pub enum ProtocolFamily {
     RemoteWrite,
     /// Vector's native protocol.
     Vector,
+    /// Loki's push requests.
+    Loki,
+    /// InfluxDB's line protocol.
+    Influxdb,
+    /// Elasticsearch's bulk requests.
+    Elasticsearch,
 }
 
 /// When rows that wait for a store are sent to it, whichever comes first.

@@ -19,7 +19,7 @@ mod labels;
 mod plan;
 mod record;
 mod synonyms;
-mod value;
+pub(super) mod value;
 mod vector_metric;
 mod vocabulary;
 mod warnings;

@@ -8,6 +8,9 @@
 //! | `application/x-protobuf` or `application/json` with `messageType` of an OTLP request | that request, with one record |
 //! | `application/x-protobuf` with `messageType` of a record of `tidewell.v1` | that record |
 //! | `application/x-protobuf` with `messageType` of a remote write request | that request, with one record |
+//! | `application/json` or `application/x-protobuf` with `messageType` of Loki's push request | that request, with one entry |
+//! | `application/x-ndjson` with `messageType` of Elasticsearch's bulk request | that request, with one item |
+//! | `text/plain` with `messageType` of InfluxDB's lines and their precision | a point |
 //! | `application/x-protobuf` with `messageType` of a request of Vector's | that request, with one event |
 
 use std::borrow::Cow;
@@ -17,10 +20,13 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::arrow::ROW_JSON;
+use super::influxdb::{self, Precision};
 use super::json::Framing;
 use super::otlp::envelope::{self, put};
 use super::prometheus::{self, Version};
-use super::{DecodeContext, DecodeError, Decoded, arrow, json, lines, otlp, tidewell_v1, vector};
+use super::{
+    DecodeContext, DecodeError, Decoded, arrow, elasticsearch, json, lines, loki, otlp, tidewell_v1, vector,
+};
 
 /// The messages of `tidewell.v1` that are kept alone: name, field of the `WriteRequest`, field of their list.
 const RECORDS: [(&str, u32, u32); 4] = [
@@ -56,7 +62,13 @@ pub fn record(
 ) -> Result<Decoded, DecodeError> {
     match content_type {
         vector::KEPT => return vector::push_events(body, context),
+        elasticsearch::KEPT => return elasticsearch::bulk(body, "", context),
+        loki::KEPT_JSON => return loki::push_json(body, context),
+        loki::KEPT_PROTOBUF => return loki::push_protobuf(body, context),
         _ => {}
+    }
+    if let Some(precision) = Precision::of_kept(content_type) {
+        return influxdb::write(body, "", precision, context);
     }
     let (essence, message) = parts(content_type);
     match (essence.as_str(), message.map(Signal::of_message)) {

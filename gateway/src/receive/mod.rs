@@ -12,13 +12,16 @@ pub mod auth;
 pub mod body;
 mod calls;
 pub mod connections;
+pub mod elasticsearch;
 pub mod flight;
 pub mod grpc;
 pub mod health;
 pub mod http_answer;
+pub mod influxdb;
 mod intake;
 pub mod letters;
 pub mod listen;
+pub mod loki;
 pub mod media_type;
 mod messages;
 mod opened;
@@ -152,6 +155,9 @@ pub fn http_routes(shared: Shared) -> Router {
         (rest::routes(), rest::DOOR),
         (otlp::http::routes(), otlp::http::DOOR),
         (prometheus::routes(), prometheus::DOOR),
+        (loki::routes(), loki::DOOR),
+        (influxdb::routes(), influxdb::DOOR),
+        (elasticsearch::routes(), elasticsearch::DOOR),
         (schema::routes(), own(Some(Scope::Read), Some(Scope::Register))),
         (letters::routes(), own(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own(Some(Scope::Observe), Some(Scope::Observe))),

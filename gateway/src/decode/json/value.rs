@@ -17,7 +17,7 @@ pub(super) const MAX_ITEMS: usize = 1 << 20;
 
 /// One value. Texts are valid JSON of their kind.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value<'b> {
+pub(in crate::decode) enum Value<'b> {
     /// `null`
     Null,
     /// `true` or `false`
@@ -44,11 +44,11 @@ pub(super) enum Number<'b> {
 }
 
 /// A member of an object: its key, and its value as written.
-pub(super) type Member<'b> = (Cow<'b, str>, &'b str);
+pub(in crate::decode) type Member<'b> = (Cow<'b, str>, &'b str);
 
 impl<'b> Value<'b> {
     /// Reads the text of one value that is known to be valid JSON, without white space around it.
-    pub(super) fn read(text: &'b str) -> Result<Self, String> {
+    pub(in crate::decode) fn read(text: &'b str) -> Result<Self, String> {
         Ok(match text.as_bytes().first() {
             Some(b'"') => Self::String(read_string(text)?),
             Some(b'{') => Self::Object(text),
@@ -61,7 +61,7 @@ impl<'b> Value<'b> {
     }
 
     /// What it is, for an error.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(in crate::decode) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -97,7 +97,10 @@ pub(super) fn read_string(literal: &str) -> Result<Cow<'_, str>, String> {
 }
 
 /// Appends the members of an object to `members`. The text is checked to be one complete JSON object.
-pub(super) fn read_members<'b>(text: &'b str, members: &mut Vec<Member<'b>>) -> Result<(), String> {
+pub(in crate::decode) fn read_members<'b>(
+    text: &'b str,
+    members: &mut Vec<Member<'b>>,
+) -> Result<(), String> {
     let mut json = serde_json::Deserializer::from_str(text);
     let read = json.deserialize_map(Members(members)).and_then(|()| json.end());
     read.map_err(|error| {
@@ -110,7 +113,7 @@ pub(super) fn read_members<'b>(text: &'b str, members: &mut Vec<Member<'b>>) -> 
 }
 
 /// The elements of an array.
-pub(super) fn read_items(text: &str) -> Result<Vec<&str>, String> {
+pub(in crate::decode) fn read_items(text: &str) -> Result<Vec<&str>, String> {
     let mut items = Vec::new();
     let mut json = serde_json::Deserializer::from_str(text);
     let read = json.deserialize_seq(Items(&mut items)).and_then(|()| json.end());
