@@ -1,6 +1,7 @@
 //! OTLP from the socket to the stores: gRPC, HTTP with protobuf, HTTP with JSON.
 
 mod bad_input;
+mod conformance;
 mod http;
 mod logs;
 mod metrics;
