@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test bench durability faults package deploy-check senders fuzz lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ package: ## Make the Debian package of the gateway, in target/debian
 
 deploy-check: ## Check what is in deploy/ and run the Debian package under systemd (3 minutes and builds)
 	@deploy/check.sh
+
+senders: ## Run real senders (Collector, Prometheus, SDKs, Flight ..) and audit what landed (SENDERS="name .." for some)
+	@loadtest/senders.sh $(SENDERS)
+
+fuzz: ## Fuzz every decoder for a minute (FUZZ_SECONDS=..; FUZZ="target .." for some)
+	@gateway/fuzz/fuzz.sh $(FUZZ)
 
 lint: ## Check formatting and lints
 	@cargo fmt --all --check
