@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test status-page-test bench durability faults tier-test sbom reproduce security package deploy-check lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test status-page-test bench durability faults tier-test sbom reproduce security package deploy-check senders fuzz lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ reproduce: ## Build the release twice in different places and compare (30 minute
 
 security: ## Attack a gateway in every way that its threat model names (2 minutes); the last line counts what succeeded
 	@loadtest/security.sh
+
+senders: ## Run real senders (Collector, Prometheus, SDKs, Flight ..) and audit what landed (SENDERS="name .." for some)
+	@loadtest/senders.sh $(SENDERS)
+
+fuzz: ## Fuzz every decoder for a minute (FUZZ_SECONDS=..; FUZZ="target .." for some)
+	@gateway/fuzz/fuzz.sh $(FUZZ)
 
 lint: ## Check formatting and lints
 	@cargo fmt --all --check

@@ -23,7 +23,7 @@ enum Needs {
 fn needs(path: &str) -> Needs {
     let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
     match (service, method) {
-        ("grpc.health.v1.Health", _) => Needs::Nothing,
+        ("grpc.health.v1.Health", _) | (vector::SERVICE, vector::HEALTH_CHECK) => Needs::Nothing,
         (grpc::SERVICE, "Write" | "WriteStream") | (flight::SERVICE, "DoPut") => Needs::Scope(Scope::Write),
         (grpc::SERVICE, "RegisterTable") => Needs::Scope(Scope::Register),
         (grpc::SERVICE, _) => Needs::Scope(Scope::Read),

@@ -93,7 +93,8 @@ async fn call(
 ) -> Result<Bytes, Status> {
     let mut client = tonic::client::Grpc::new(channel);
     if let Some(encoding) = encoding {
-        client = client.send_compressed(encoding);
+        // Some answer in the encoding of the request.
+        client = client.send_compressed(encoding).accept_compressed(encoding);
     }
     client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
     let codec = tonic_prost::ProstCodec::<RawMessage, RawMessage>::default();
