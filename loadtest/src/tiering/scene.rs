@@ -57,8 +57,11 @@ impl Scene {
     /// A gateway that has not been started.
     pub(super) fn gateway(&self, name: &str, moves: bool) -> Result<Gateway> {
         let folder = self.folder.join(name);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot empty {}", folder.display()));
+            }
+            _ => {}
         }
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let settings: BTreeMap<String, String> = [

@@ -30,7 +30,8 @@ async fn close(gateway: &TestGateway) {
 }
 
 async fn values(gateway: &TestGateway) -> (Vec<i64>, Vec<i64>) {
-    let number = |row: Value| row["value"].as_f64().expect("a number") as i64;
+    let number =
+        |row: Value| row["value"].as_f64().expect("a number").to_string().parse::<i64>().expect("whole");
     let hot = gateway.timescale("SELECT value FROM metrics_events ORDER BY 1").await;
     let cold =
         gateway.clickhouse("SELECT value FROM metrics_events_cold WHERE tidewell_move = 0 ORDER BY 1").await;

@@ -72,7 +72,8 @@ async fn hot(gateway: &TestGateway) -> Vec<i64> {
 }
 
 fn values(rows: Vec<Value>) -> Vec<i64> {
-    rows.iter().map(|row| row["value"].as_f64().expect("a number") as i64).collect()
+    let number = |row: &Value| row["value"].as_f64().expect("a number").to_string().parse().expect("whole");
+    rows.iter().map(number).collect()
 }
 
 async fn run(gateway: &TestGateway) -> tidewell_gateway::tier::Done {
