@@ -153,7 +153,7 @@ impl Tables {
                 "CREATE TABLE IF NOT EXISTS `{data}` (\n    `time` DateTime('UTC') CODEC(Delta(4), ZSTD(1)),\n    {},\n    \
                  `count` UInt64 CODEC(ZSTD(1)),\n    `sum` Float64 CODEC(ZSTD(1)),\n    `min` Nullable(Float64) CODEC(ZSTD(1)),\n    \
                  `max` Nullable(Float64) CODEC(ZSTD(1)),\n    `last` Nullable(Float64) CODEC(ZSTD(1)),\n    \
-                 `sketch` AggregateFunction(quantileTDigest, Nullable(Float64)) CODEC(ZSTD(1)),\n    `day` Date32,\n    \
+                 `sketch` AggregateFunction(quantileTDigest, Float64) CODEC(ZSTD(1)),\n    `day` Date32,\n    \
                  `version` UInt64\n)\nENGINE = MergeTree\nPARTITION BY (`day`, `version`)\nORDER BY ({}`time`)\n\
                  SETTINGS {settings}, allow_nullable_key = 1\nCOMMENT '{meaning}'",
                 columns.defined.join(",\n    "),
@@ -172,8 +172,8 @@ impl Tables {
 
     async fn notes(&self, clickhouse: &ClickHouse) -> Result<HashMap<i64, Note>, StoreError> {
         let query = format!(
-            "SELECT toInt64(toInt32(`day`)) AS day, max(`version`) AS version, argMax(`source`, `version`) AS source \
-             FROM (SELECT * FROM `{}`) GROUP BY day",
+            "SELECT toInt64(toInt32(n.day)) AS day, max(n.version) AS version, argMax(n.source, n.version) AS source \
+             FROM `{}` AS n GROUP BY n.day",
             self.notes
         );
         let notes: Vec<Note> = clickhouse.rows(&query).await?;
@@ -319,7 +319,7 @@ impl Columns {
         format!(
             "INSERT INTO `{data}` (`time`, {group}`count`, `sum`, `min`, `max`, `last`, `sketch`, `day`, `version`)\n\
              SELECT toDateTime({bucket}(`{time}`), 'UTC') AS bucket, {selected}count(), ifNull(sum({value}), 0), \
-             min({value}), max({value}), argMax({value}, `{time}`), quantileTDigestState({value}), toDate32({day}), {version}\n\
+             min({value}), max({value}), argMax({value}, `{time}`), quantileTDigestState(ifNull({value}, nan)), toDate32({day}), {version}\n\
              FROM `{cold}`\nWHERE {conditions}\nGROUP BY {group}bucket\n\
              SETTINGS async_insert = 0, insert_deduplicate = 0",
             data = tables.data,
