@@ -39,14 +39,14 @@ pub(super) const TIMESCALE: &[Step] = &[
     step!(Timescale, "timescale", 8, "0008_progress", administrator: false),
     step!(Timescale, "timescale", 9, "0009_dead_letter_states", administrator: false),
     step!(Timescale, "timescale", 10, "0010_tiering", administrator: false),
-    step!(Timescale, "timescale", 20, "0020_observability_events", administrator: false),
+    step!(Timescale, "timescale", 11, "0011_observability_events", administrator: false),
 ];
 
 /// The steps of ClickHouse, in order.
 pub(super) const CLICKHOUSE: &[Step] = &[
     step!(ClickHouse, "clickhouse", 1, "0001_logs", administrator: false),
     step!(ClickHouse, "clickhouse", 2, "0002_provenance", administrator: false),
-    step!(ClickHouse, "clickhouse", 20, "0020_logs_as_others_name_them", administrator: false),
+    step!(ClickHouse, "clickhouse", 3, "0003_logs_as_others_name_them", administrator: false),
 ];
 
 #[cfg(test)]
