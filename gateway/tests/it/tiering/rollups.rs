@@ -51,7 +51,7 @@ fn day(table: &Arc<TableDef>, day: i64, count: i64) -> TableBatch {
 
 /// Asserts that both rollups say what the rows of the days before `end` say.
 async fn agree(tiers: &Tiers, end: i64, abandoned: &str) {
-    let aggregates = "count(), sum(value), min(value), max(value), argMax(value, time)";
+    let aggregates = "count(), ifNull(sum(value), 0), min(value), max(value), argMax(value, time)";
     let visible = format!(
         "time < fromUnixTimestamp64Nano(toInt64({end}), 'UTC') AND tidewell_move NOT IN ({abandoned})"
     );
