@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::publish;
 use super::range::{self, Chunk};
 use super::session::{Session, failed};
-use super::{TierError, hot};
+use super::{TierError, hot, rollup};
 use crate::fault_point::{self, Point};
 use crate::registry::{TableDef, TieringPolicy};
 use crate::store::clickhouse::cold::ColdRows;
@@ -87,6 +87,7 @@ impl Mover<'_> {
             self.drop_published(&mut done).await?;
             self.retain().await?;
         }
+        rollup::refresh(&self.parts.clickhouse, self.table).await?;
         ledger::set(self.session.client(), self.table, "blocked = NULL, blocked_at = NULL", &[]).await?;
         Ok(done)
     }
@@ -402,6 +403,17 @@ impl Mover<'_> {
         let grace = self.parts.options.grace + self.parts.options.swap_timeout;
         let is_over = |known: &Move| known.state == MoveState::Published && known.since >= grace;
         for published in self.moves().await?.into_iter().filter(is_over) {
+            self.drop_range(published, done).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the rows of one published move from Timescale. One that changed since is copied again first; its drop then
+    /// waits no longer: readers left the rows in Timescale with the first publication, and what goes on changing would
+    /// never come to an end of its grace.
+    async fn drop_range(&mut self, mut published: Move, done: &mut Done) -> Result<(), TierError> {
+        let mut last = String::new();
+        for _ in 0..COPIES {
             self.parts.check_stop()?;
             let served = publish::published(&self.parts.clickhouse, self.table).await?;
             let is_served = served.is_some_and(|served| {
@@ -420,21 +432,27 @@ impl Mover<'_> {
                     Ok(given_up) => break given_up,
                 }
             };
-            match given_up {
-                Recheck::Same => {
-                    fault_point::reached(Point::TierAfterDrop);
-                    done.dropped += 1;
-                    if hot::remove_empty(&mut self.session, self.table, &published.range).await? {
-                        fault_point::reached(Point::TierAfterRemoved);
-                    }
+            let Recheck::Changed(reason) = given_up else {
+                fault_point::reached(Point::TierAfterDrop);
+                done.dropped += 1;
+                if hot::remove_empty(&mut self.session, self.table, &published.range).await? {
+                    fault_point::reached(Point::TierAfterRemoved);
                 }
-                Recheck::Changed(reason) => {
-                    tracing::warn!(table = %self.table.name(), number = published.number, %reason, "a published range changed before it was dropped: copying it again");
-                    self.copy_until_published(published.range, Some(&reason), done).await?;
-                }
-            }
+                return Ok(());
+            };
+            tracing::warn!(table = %self.table.name(), number = published.number, %reason, "a published range changed before it was dropped: copying it again");
+            self.copy_until_published(published.range.clone(), Some(&reason), done).await?;
+            let again = self
+                .moves()
+                .await?
+                .into_iter()
+                .find(|known| known.state == MoveState::Published && known.range == published.range);
+            let Some(again) = again else {
+                return Err(TierError::Ledger("a move that was just published is not there".to_owned()));
+            };
+            (published, last) = (again, reason);
         }
-        Ok(())
+        Err(TierError::Changing(last))
     }
 
     async fn give_up(&mut self, published: &Move) -> Result<Recheck, TierError> {

@@ -31,7 +31,6 @@ fn needs(path: &str) -> Needs {
         (flight::SERVICE, "DoAction" | "ListActions" | "Handshake") => Needs::Identity,
         (flight::SERVICE, _) => Needs::Scope(Scope::Read),
         (vector::SERVICE, vector::PUSH_EVENTS) => Needs::Scope(Scope::Write),
-        (vector::SERVICE, vector::HEALTH_CHECK) => Needs::Nothing,
         (service, _) if otlp::grpc::SERVICES.contains(&service) => Needs::Scope(Scope::Write),
         _ => Needs::Identity,
     }
