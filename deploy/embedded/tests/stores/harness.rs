@@ -117,10 +117,13 @@ pub(crate) fn kill(pid: i32) {
     }
 }
 
-/// Whether a process is there and not merely waiting to be reaped.
+/// Whether one thread of a process is there and not merely waiting to be reaped: until the last one has ended, a killed
+/// process holds its ports and files.
 pub(crate) fn runs(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| fs::read_to_string(thread.path().join("status")).unwrap_or_default()).any(|status| {
+        status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
+    })
 }
 
 pub(crate) fn mounts_below(folder: &Path) -> usize {

@@ -1,10 +1,13 @@
 //! OTLP/HTTP: methods, content types, encodings, sizes, errors.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
 use reqwest::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::requests::{JSON, PATHS, PROTOBUF, content_type, logs, record};
 use super::{Finding, Rule, Target, ensure};
@@ -207,9 +210,24 @@ async fn unknown_encoding(target: &Target) -> Finding {
     ensure(matches!(status, 400 | 415), || status.to_string())
 }
 
+/// Says how long the body is and waits for the answer before it sends it: a receiver that answers and closes while a body is on
+/// its way may break the connection before the answer is read.
 async fn too_large(target: &Target) -> Finding {
-    let answer = target.post("/v1/logs", PROTOBUF, "", vec![0; 65 << 20]).await?;
-    ensure(answer.status() == 413, || answer.status().to_string())
+    let text = |error: std::io::Error| error.to_string();
+    let authority = target.http.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(authority).await.map_err(text)?;
+    let length = 65 << 20;
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: {authority}\r\ncontent-type: {PROTOBUF}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.map_err(text)?;
+    let mut answer = [0; 12];
+    let early = tokio::time::timeout(Duration::from_secs(3), socket.read_exact(&mut answer)).await;
+    if early.is_err() {
+        socket.write_all(&vec![0; length]).await.map_err(text)?;
+        socket.read_exact(&mut answer).await.map_err(text)?;
+    }
+    ensure(answer == *b"HTTP/1.1 413", || String::from_utf8_lossy(&answer).into_owned())
 }
 
 async fn bomb(target: &Target) -> Finding {
