@@ -40,7 +40,7 @@ impl TierMetrics {
         );
         registry.register(
             "blocked",
-            "Whether the oldest range does not move: GET /tiering says why",
+            "Whether the oldest range does not move: tidewell_tiers.blocked says why",
             self.blocked.clone(),
         );
         registry.register(
