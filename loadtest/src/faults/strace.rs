@@ -32,8 +32,9 @@ impl Strace {
             command.kill_on_drop(true).spawn().context("cannot run strace: apt-get install strace")?;
         let mut strace = Self { child, log };
         wait_for("strace attaches", Duration::from_secs(10), || {
-            let all = is_traced(raw.get());
-            async move { Ok(all.then_some(())) }
+            // A process that met its fault at once may be gone before anybody has seen it traced.
+            let attached = is_traced(raw.get()) || strace.injected() > 0;
+            async move { Ok(attached.then_some(())) }
         })
         .await
         .or_else(|error| match strace.child.try_wait()? {
