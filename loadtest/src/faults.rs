@@ -29,7 +29,6 @@ mod proxy;
 pub(crate) mod record;
 mod report;
 mod rows;
-pub(crate) mod scrape;
 mod segments;
 mod sender;
 pub(crate) mod stores;

@@ -33,6 +33,7 @@ pub mod pacing;
 pub mod processes;
 pub mod ratios;
 pub mod report;
+pub(crate) mod scrape;
 pub mod scratch;
 pub mod send;
 pub mod suite;

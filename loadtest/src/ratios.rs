@@ -18,10 +18,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::backlog;
 use crate::limits::Limits;
 use crate::measure::{Bench, Measurement, Plan};
 use crate::pacing::Load;
+use crate::scrape;
 use crate::sync_probe::SyncProbe;
 use crate::workload::{Protocol, Signal, Workload};
 
@@ -67,9 +67,6 @@ const FLIGHT: Workload = Workload { signal: Signal::Logs, protocol: Protocol::Fl
 const LOGS: Workload = Workload { signal: Signal::Logs, protocol: Protocol::OtlpGrpc };
 const METRICS: Workload = Workload { signal: Signal::Metrics, protocol: Protocol::OtlpGrpc };
 const TRACES: Workload = Workload { signal: Signal::Traces, protocol: Protocol::OtlpGrpc };
-
-/// Gauges of the gateway that say how much memory its settings allow to requests, and to rows on their way.
-const MEMORY_LIMITS: [&str; 2] = ["tidewell_in_flight_limit_bytes", "tidewell_log_window_bytes"];
 
 impl Rounds {
     /// Measures. `say` is told what is being measured.
@@ -147,8 +144,7 @@ impl Found {
     }
 
     async fn memory(&mut self, bench: &Bench) -> Result<()> {
-        let exposition = backlog::exposition(bench.target.http).await?;
-        let allowed: Option<f64> = MEMORY_LIMITS.iter().map(|name| backlog::sum_of(&exposition, name)).sum();
+        let allowed = scrape::scrape(bench.target.http).await?.memory_limit();
         let peaks = self.measurements.iter().filter_map(|measured| measured.usage.get("gateway"));
         if let (Some(allowed), Some(peak)) = (allowed, peaks.map(|usage| usage.peak_bytes).max()) {
             self.add("memory", peak as f64 / allowed);

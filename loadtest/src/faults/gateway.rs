@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::client::Address;
-use super::scrape::{self, Scrape};
 use super::world::wait_for;
+use crate::scrape::{self, Scrape};
 
 /// Longest wait for a gateway that starts.
 const PATIENCE: Duration = Duration::from_secs(30);

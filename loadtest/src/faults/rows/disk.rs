@@ -12,9 +12,9 @@ use super::super::mount::Mount;
 use super::super::outcome::Outcome;
 use super::super::proxy::Passage;
 use super::super::record::{Kind, Run};
-use super::super::scrape;
 use super::super::strace::Strace;
 use super::super::world::World;
+use crate::scrape;
 
 /// Small files, so that new ones are needed soon.
 const SEGMENT_BYTES: (&str, &str) = ("TIDEWELL_WAL_SEGMENT_BYTES", "262144");

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::super::bout::{Bout, Settled};
 use super::super::outcome::Outcome;
 use super::super::record::Kind;
-use super::super::scrape;
 use super::super::world::{World, wait_for};
+use crate::scrape;
 
 /// Records of the poisoned requests.
 const RECORDS: u32 = 10_000;

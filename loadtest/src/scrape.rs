@@ -44,11 +44,21 @@ impl Scrape {
         Some(values.sum())
     }
 
+    /// Frames of the logs that are durable and not settled; none when it does not say.
+    pub(crate) fn frames_waiting(&self) -> Option<f64> {
+        self.sum("tidewell_log_frames_waiting")
+    }
+
+    /// Bytes that its settings allow to requests under way and to rows on their way; none when it does not say.
+    pub(crate) fn memory_limit(&self) -> Option<f64> {
+        Some(self.sum("tidewell_in_flight_limit_bytes")? + self.sum("tidewell_log_window_bytes")?)
+    }
+
     /// Rows and frames of the log that have not been seen committed.
     pub(crate) fn undelivered(&self) -> Result<f64> {
         let rows =
             self.sum("tidewell_queue_rows").context("the gateway has no metric tidewell_queue_rows")?;
-        Ok(rows + self.sum("tidewell_log_frames_waiting").unwrap_or_default())
+        Ok(rows + self.frames_waiting().unwrap_or_default())
     }
 
     /// Protocols and tables whose rows do not add up: accepted and restored ones are settled or in the log.
@@ -148,6 +158,15 @@ mod tests {
         assert_eq!(scrape.undelivered().unwrap(), 7.0);
         assert_eq!(scrape.sum("tidewell_ready"), Some(1.0));
         assert!(Scrape::read("").undelivered().is_err());
+    }
+
+    #[test]
+    fn samples_of_one_name_are_added_and_of_no_other() {
+        let text = "# HELP a what\n# TYPE a gauge\na{log=\"x\"} 3\na{log=\"y\"} 4.5\na_total 100\nab 7\n";
+        let scrape = Scrape::read(text);
+        assert_eq!(scrape.sum("a"), Some(7.5));
+        assert_eq!(scrape.sum("ab"), Some(7.0));
+        assert_eq!(scrape.sum("c"), None);
     }
 
     #[test]
