@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::record::{Identity, Kind, POISON, Record, Run};
 use super::verdict::Row;
-use crate::audit::ClickHouse;
+use crate::audit::{ClickHouse, connect};
 
 /// Where both stores are.
 #[derive(Debug, Clone)]
@@ -37,13 +37,13 @@ impl Readers {
 
     /// Runs a statement in Postgres that answers nothing.
     pub(super) async fn execute(&self, statement: &str) -> Result<()> {
-        let client = timescale::connect(&self.postgres).await?;
+        let client = connect(&self.postgres).await?;
         client.batch_execute(statement).await.with_context(|| format!("Postgres refuses: {statement}"))
     }
 
     /// The number that a query in Postgres answers.
     pub(super) async fn number(&self, query: &str) -> Result<i64> {
-        let client = timescale::connect(&self.postgres).await?;
+        let client = connect(&self.postgres).await?;
         let row = client.query_one(query, &[]).await.with_context(|| format!("Postgres refuses: {query}"))?;
         Ok(row.try_get(0)?)
     }

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
-use tokio_postgres::{Client, NoTls, Row as PostgresRow};
+use tokio_postgres::Row as PostgresRow;
 
 use super::{Columns, row};
+use crate::audit::connect;
 use crate::faults::record::{Identity, Kind, Run};
 use crate::faults::verdict::Row;
 
@@ -33,16 +34,6 @@ pub(super) async fn copies(url: &str, run: Run, identity: Identity) -> Result<u6
     let copies: i64 =
         client.query_one(&query, &[]).await.context("cannot count in metrics_events")?.try_get(0)?;
     Ok(u64::try_from(copies)?)
-}
-
-/// A connection for one question.
-pub(super) async fn connect(url: &str) -> Result<Client> {
-    let connected = tokio_postgres::connect(url, NoTls).await;
-    let (client, connection) = connected.context("cannot connect to Postgres for the audit")?;
-    // Ends with the client; an error shows in the statement that it broke.
-    tokio::spawn(connection);
-    client.batch_execute("SET jit = off; SET timezone = 'UTC'").await?;
-    Ok(client)
 }
 
 /// The records of a run have no time before its begin.
