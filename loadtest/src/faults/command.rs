@@ -12,7 +12,7 @@ use super::outcome::Outcome;
 use super::progress::say;
 use super::report::Report;
 use super::rows::{ROWS, Row};
-use super::stores::Stores;
+use super::stores::Premises;
 use super::world::World;
 
 /// How much is done.
@@ -127,21 +127,14 @@ impl FaultArgs {
     }
 
     async fn world(&self) -> Result<World> {
-        let beside = |given: &Option<PathBuf>, name: &str| match given {
-            Some(path) => Ok(path.clone()),
-            None => std::env::current_exe().map(|own| own.with_file_name(name)),
-        };
-        let here = std::env::current_dir().context("cannot tell the current folder")?;
-        let folder = here.join(&self.folder);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let stores = Stores {
-            program: beside(&self.embedded, "tidewell-embedded")?,
-            folder: folder.join("stores"),
-            tools: self.tools_dir.clone(),
-            postgres_port: self.timescale_port,
-            clickhouse_port: self.clickhouse_port,
-        };
-        let gateway = here.join(beside(&self.gateway, "tidewell")?);
+        let ports = [self.timescale_port, self.clickhouse_port];
+        let Premises { folder, stores, gateway } = Premises::new(
+            &self.folder,
+            self.gateway.clone(),
+            self.embedded.clone(),
+            self.tools_dir.clone(),
+            ports,
+        )?;
         let seed = self.seed.unwrap_or_else(|| rand::random::<u32>().into());
         say(format_args!("seed {seed}: give it with --seed to do the same again"));
         World::begin(stores, gateway, folder, seed, self.part == Part::Full).await

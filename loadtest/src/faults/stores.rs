@@ -2,7 +2,7 @@
 //! its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,6 +15,45 @@ use super::record::Kind;
 
 /// Longest wait for a store that starts, with the repair after a death.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a test of its own processes works with.
+#[derive(Debug)]
+pub(crate) struct Premises {
+    /// Everything that it keeps; absolute.
+    pub(crate) folder: PathBuf,
+    /// The stores, whose data is in there.
+    pub(crate) stores: Stores,
+    /// The gateway's program.
+    pub(crate) gateway: PathBuf,
+}
+
+impl Premises {
+    /// Makes the folder. Programs that are not given are beside this one; `ports` are those of Postgres and ClickHouse.
+    pub(crate) fn new(
+        folder: &Path,
+        gateway: Option<PathBuf>,
+        embedded: Option<PathBuf>,
+        tools: Option<PathBuf>,
+        ports: [u16; 2],
+    ) -> Result<Self> {
+        let beside = |given: Option<PathBuf>, name: &str| match given {
+            Some(path) => Ok(path),
+            None => std::env::current_exe().map(|own| own.with_file_name(name)),
+        };
+        let here = std::env::current_dir().context("cannot tell the current folder")?;
+        let folder = here.join(folder);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let [postgres_port, clickhouse_port] = ports;
+        let stores = Stores {
+            program: beside(embedded, "tidewell-embedded")?,
+            folder: folder.join("stores"),
+            tools,
+            postgres_port,
+            clickhouse_port,
+        };
+        Ok(Self { gateway: here.join(beside(gateway, "tidewell")?), folder, stores })
+    }
+}
 
 /// Both stores.
 #[derive(Debug, Clone)]

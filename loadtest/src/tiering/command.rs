@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::course::{Course, Size};
 use super::scene::Scene;
 use crate::faults::progress::say;
-use crate::faults::stores::Stores;
+use crate::faults::stores::Premises;
 
 /// How much is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,21 +57,14 @@ impl TierArgs {
     /// # Errors
     /// When the stores or a gateway cannot be started, or a mover does not reach what it should.
     pub async fn run(self) -> Result<ExitCode> {
-        let beside = |given: &Option<PathBuf>, name: &str| match given {
-            Some(path) => Ok(path.clone()),
-            None => std::env::current_exe().map(|own| own.with_file_name(name)),
-        };
-        let here = std::env::current_dir().context("cannot tell the current folder")?;
-        let folder = here.join(&self.folder);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let stores = Stores {
-            program: beside(&self.embedded, "tidewell-embedded")?,
-            folder: folder.join("stores"),
-            tools: self.tools_dir.clone(),
-            postgres_port: self.timescale_port,
-            clickhouse_port: self.clickhouse_port,
-        };
-        let gateway = here.join(beside(&self.gateway, "tidewell")?);
+        let ports = [self.timescale_port, self.clickhouse_port];
+        let Premises { folder, stores, gateway } = Premises::new(
+            &self.folder,
+            self.gateway.clone(),
+            self.embedded.clone(),
+            self.tools_dir.clone(),
+            ports,
+        )?;
         let (size, grace) = match self.part {
             Part::Full => (Size { rows: 2_000_000, racing: Duration::from_secs(120) }, 10),
             Part::Ci => (Size { rows: 200_000, racing: Duration::from_secs(40) }, 2),
