@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::LogName;
 use super::feed::{Feed, NOTE_AGAIN, Stopped};
 use crate::registry::StoreKind;
 use crate::store::timescale::{Claim, Timescale};
@@ -54,7 +55,8 @@ impl Feed {
         &self,
         frames: impl Iterator<Item = (Position, &'f RequestEntry)>,
     ) -> Result<HashSet<Position>, Stopped> {
-        let claims: Vec<Claim> = frames.filter_map(|(position, frame)| claim(position, frame)).collect();
+        let claims: Vec<Claim> =
+            frames.filter_map(|(position, frame)| claim(self.name, position, frame)).collect();
         if claims.is_empty() {
             return Ok(HashSet::new());
         }
@@ -88,14 +90,21 @@ impl Feed {
     }
 }
 
-/// The claim of a request that came under a key of its sender's choice. What is recognised by its body is so within
-/// one gateway only: there is one such request for every request.
-fn claim(position: Position, frame: &RequestEntry) -> Option<Claim> {
+/// The claim of a frame of a request that came under a key of its sender's choice. What is recognised by its body is so
+/// within one gateway only: there is one such request for every request.
+///
+/// The last frame claims the key itself, one before it the key and the name of its log, parted by what no key has: so a
+/// request that has frames in several logs claims each of them.
+fn claim(log: LogName, position: Position, frame: &RequestEntry) -> Option<Claim> {
     let key = frame.key.as_ref().filter(|key| key.scope == KeyScope::Given)?;
+    let claimed = match key.is_last {
+        true => key.key.clone(),
+        false => format!("{}\n{}", key.key, log.name()),
+    };
     Some(Claim {
         tenant: frame.tenant.clone(),
         caller: frame.caller.clone(),
-        key: key.key.clone(),
+        key: claimed,
         payload: key.payload,
         position: position.0,
     })

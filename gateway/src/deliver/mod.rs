@@ -91,6 +91,13 @@ pub struct Encoded {
     bytes: usize,
 }
 
+impl Encoded {
+    /// Bytes of the body of its frame.
+    pub fn body_bytes(&self) -> u64 {
+        self.body.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
+
 /// Feeds the stores. One per gateway.
 #[derive(Debug)]
 pub struct Delivery {
@@ -216,6 +223,12 @@ impl Delivery {
     /// How full the log of a store is: 1 is full.
     pub fn load(&self, log: LogName) -> f64 {
         self.feed(log).map_or(0.0, |feed| feed.log.load())
+    }
+
+    /// Whether a log has room for a frame with a body of so many bytes, beside what still has to be stored. It says so of one
+    /// that it never takes as well: that is no question of load.
+    pub fn fits(&self, log: LogName, bytes: u64) -> bool {
+        self.feed(log).is_none_or(|feed| feed.log.fits(bytes))
     }
 
     /// How long the oldest rows of a log have been on their way to their store.

@@ -10,6 +10,9 @@
 //! that comes within the window after it gets the first one's receipt. The same given key with another payload is a
 //! contradiction for as long as the key is known: some senders have one static header for all of their requests.
 //!
+//! A request that was broken off when some of its frames were durable already, because another log was full say, is known
+//! with these: the one that comes again under the same identity is new, and brings only what is missing.
+//!
 //! Guaranteed: of all requests with one identity at most one is under way at any time, and after one was completed none
 //! is new until the window has passed. Memory is bounded by `idempotency.max_keys`: when there are more, the oldest are
 //! forgotten early, and counted. Those under way are not among them; the memory of requests bounds these.
@@ -26,8 +29,10 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::{Caller, IdempotencyKey, Payload, Receipt, RequestOptions};
 use crate::config::ProtocolFamily;
+use crate::deliver::LogName;
 use crate::registry::Tenant;
 use crate::rejection::Rejection;
+use crate::wal::Position;
 
 /// Memory for the texts of answers, per key that may be known.
 const DETAIL_BYTES_PER_KEY: usize = 128;
@@ -66,6 +71,9 @@ pub struct Identity {
 
 /// Tenant, caller, scope and key in 128 bits of their SHA-256: no tenant shall find a key that meets another's.
 type Fingerprint = u128;
+
+/// A frame of a request that is durable: its log and its place there.
+pub type DurableFrame = (LogName, Position);
 
 /// The requests that are known. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -115,6 +123,7 @@ pub struct Conflict {
 pub struct Guard {
     index: Arc<Mutex<Index>>,
     identity: Identity,
+    durable: Vec<DurableFrame>,
     max_keys: usize,
     is_completed: bool,
     /// Wakes those that wait, when dropped.
@@ -139,8 +148,9 @@ pub enum Restored {
 #[derive(Debug, Default)]
 struct Index {
     known: HashMap<Fingerprint, Entry>,
-    /// The completed ones, oldest first. One that is no longer known as of that time is left over from before.
-    completed: VecDeque<(Instant, Fingerprint)>,
+    /// Those that were completed or broken off, oldest first. One that is no longer known as of that time is left over from
+    /// before.
+    ended: VecDeque<(Instant, Fingerprint)>,
     detail_bytes: usize,
     forgotten_early: u64,
 }
@@ -154,7 +164,16 @@ struct Entry {
 #[derive(Debug)]
 enum State {
     UnderWay(watch::Receiver<()>),
+    BrokenOff { since: Instant, durable: Vec<DurableFrame> },
     Completed { since: Instant, answer: Answer },
+}
+
+/// What a request meets that is not the first with its identity.
+enum Met {
+    /// One that says what it is.
+    Known(Begin),
+    /// One that was broken off, with what is durable of it.
+    BrokenOff(Vec<DurableFrame>),
 }
 
 fn when(age: Option<Duration>) -> String {
@@ -209,6 +228,26 @@ impl Idempotency {
         self.restore_at(identity, answer, age, Instant::now())
     }
 
+    /// Makes a frame known that was found in a log and is not the last of its request. To be called for all of them before
+    /// the first request is taken, in any order.
+    pub fn restore_frame(&self, identity: &Identity, frame: DurableFrame, appended: SystemTime) -> Restored {
+        let age = SystemTime::now().duration_since(appended).unwrap_or_default();
+        let now = Instant::now();
+        let since = now.checked_sub(age).filter(|_| age < self.settings.window);
+        let Some(since) = since else { return Restored::Expired };
+        let mut index = self.index.lock();
+        match index.known.get_mut(&identity.fingerprint) {
+            None => index.break_off(identity, vec![frame], since, self.settings.max_keys),
+            Some(Entry { payload, state: State::BrokenOff { durable, .. } })
+                if *payload == identity.payload =>
+            {
+                durable.push(frame);
+            }
+            Some(_) => return Restored::Repetition,
+        }
+        Restored::Known
+    }
+
     /// Requests that are known or under way.
     pub fn len(&self) -> usize {
         self.index.lock().known.len()
@@ -228,10 +267,14 @@ impl Idempotency {
         let window = self.settings.window;
         let mut index = self.index.lock();
         index.expire(window, now);
-        if let Some(entry) = index.known.get(&identity.fingerprint)
+        let mut durable = Vec::new();
+        if let Some(entry) = index.known.get_mut(&identity.fingerprint)
             && !entry.is_expired(window, now)
         {
-            return entry.meet(identity, now);
+            match entry.meet(identity, now) {
+                Met::Known(begin) => return begin,
+                Met::BrokenOff(kept) => durable = kept,
+            }
         }
         index.forget(identity.fingerprint);
         let (end, ended) = watch::channel(());
@@ -242,6 +285,7 @@ impl Idempotency {
         Begin::New(Guard {
             index: Arc::clone(&self.index),
             identity: identity.clone(),
+            durable,
             max_keys: self.settings.max_keys,
             is_completed: false,
             _end: end,
@@ -254,6 +298,7 @@ impl Idempotency {
         let mut index = self.index.lock();
         if let Some(entry) = index.known.get(&identity.fingerprint)
             && entry.payload == identity.payload
+            && matches!(entry.state, State::Completed { .. })
             && !entry.is_expired(window, since)
         {
             return Restored::Repetition;
@@ -301,6 +346,16 @@ impl Guard {
         &self.identity
     }
 
+    /// Where the frame of the request for this log is, when an earlier sending has made it durable.
+    pub fn durable(&self, log: LogName) -> Option<Position> {
+        self.durable.iter().find(|(known, _)| *known == log).map(|(_, position)| *position)
+    }
+
+    /// A frame of the request is durable, and others are not yet: should it be broken off now, a repetition finds it.
+    pub fn keep(&mut self, frame: DurableFrame) {
+        self.durable.push(frame);
+    }
+
     /// The rows of the request are durable: from now on repetitions get `answer`.
     pub fn complete(self, answer: Answer) {
         self.complete_at(answer, Instant::now());
@@ -324,22 +379,27 @@ impl Entry {
     fn is_expired(&self, window: Duration, now: Instant) -> bool {
         match self.state {
             State::UnderWay(_) => false,
-            State::Completed { since, .. } => now.saturating_duration_since(since) >= window,
+            State::BrokenOff { since, .. } | State::Completed { since, .. } => {
+                now.saturating_duration_since(since) >= window
+            }
         }
     }
 
     /// What a request is that meets this one.
-    fn meet(&self, identity: &Identity, now: Instant) -> Begin {
+    fn meet(&mut self, identity: &Identity, now: Instant) -> Met {
         let age = match self.state {
             State::UnderWay(_) => None,
-            State::Completed { since, .. } => Some(now.saturating_duration_since(since)),
+            State::BrokenOff { since, .. } | State::Completed { since, .. } => {
+                Some(now.saturating_duration_since(since))
+            }
         };
         if self.payload != identity.payload {
             let key = identity.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
-            return Begin::Conflict(Conflict { key, age });
+            return Met::Known(Begin::Conflict(Conflict { key, age }));
         }
-        match &self.state {
-            State::UnderWay(ended) => Begin::UnderWay(Waiting(ended.clone())),
+        match &mut self.state {
+            State::BrokenOff { durable, .. } => Met::BrokenOff(std::mem::take(durable)),
+            State::UnderWay(ended) => Met::Known(Begin::UnderWay(Waiting(ended.clone()))),
             State::Completed { answer, .. } => {
                 let mut receipt = answer.repeat();
                 if identity.scope == KeyScope::Body {
@@ -349,7 +409,7 @@ impl Entry {
                         age.unwrap_or_default().as_secs()
                     ));
                 }
-                Begin::Done(receipt)
+                Met::Known(Begin::Done(receipt))
             }
         }
     }
@@ -357,16 +417,37 @@ impl Entry {
 
 impl Index {
     fn complete(&mut self, identity: &Identity, answer: Answer, since: Instant, max_keys: usize) {
-        // Kept in order even if the log's clock went back.
-        let since = self.completed.back().map_or(since, |(last, _)| since.max(*last));
         self.forget(identity.fingerprint);
         self.detail_bytes += answer.heap_bytes();
-        let entry = Entry { payload: identity.payload, state: State::Completed { since, answer } };
+        self.end(identity, since, max_keys, |since| State::Completed { since, answer });
+    }
+
+    fn break_off(
+        &mut self,
+        identity: &Identity,
+        durable: Vec<DurableFrame>,
+        since: Instant,
+        max_keys: usize,
+    ) {
+        self.forget(identity.fingerprint);
+        self.end(identity, since, max_keys, |since| State::BrokenOff { since, durable });
+    }
+
+    fn end(
+        &mut self,
+        identity: &Identity,
+        since: Instant,
+        max_keys: usize,
+        state: impl FnOnce(Instant) -> State,
+    ) {
+        // Kept in order even if the log's clock went back.
+        let since = self.ended.back().map_or(since, |(last, _)| since.max(*last));
+        let entry = Entry { payload: identity.payload, state: state(since) };
         self.known.insert(identity.fingerprint, entry);
-        self.completed.push_back((since, identity.fingerprint));
+        self.ended.push_back((since, identity.fingerprint));
         let max_detail_bytes = max_keys.saturating_mul(DETAIL_BYTES_PER_KEY);
-        while self.completed.len() > max_keys || self.detail_bytes > max_detail_bytes {
-            let Some((since, oldest)) = self.completed.pop_front() else { break };
+        while self.ended.len() > max_keys || self.detail_bytes > max_detail_bytes {
+            let Some((since, oldest)) = self.ended.pop_front() else { break };
             if self.is_known_since(oldest, since) {
                 self.forget(oldest);
                 self.forgotten_early += 1;
@@ -377,11 +458,11 @@ impl Index {
     /// Forgets those whose time is over, some at a time.
     fn expire(&mut self, window: Duration, now: Instant) {
         for _ in 0..MAX_EXPIRED_AT_ONCE {
-            let Some(&(since, oldest)) = self.completed.front() else { break };
+            let Some(&(since, oldest)) = self.ended.front() else { break };
             if now.saturating_duration_since(since) < window {
                 break;
             }
-            self.completed.pop_front();
+            self.ended.pop_front();
             if self.is_known_since(oldest, since) {
                 self.forget(oldest);
             }
@@ -390,7 +471,7 @@ impl Index {
 
     fn is_known_since(&self, fingerprint: Fingerprint, time: Instant) -> bool {
         let state = self.known.get(&fingerprint).map(|entry| &entry.state);
-        matches!(state, Some(State::Completed { since, .. }) if *since == time)
+        matches!(state, Some(State::BrokenOff { since, .. } | State::Completed { since, .. }) if *since == time)
     }
 
     fn forget(&mut self, fingerprint: Fingerprint) {
@@ -404,8 +485,14 @@ impl Index {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.is_completed {
-            self.index.lock().forget(self.identity.fingerprint);
+        if self.is_completed {
+            return;
+        }
+        let durable = std::mem::take(&mut self.durable);
+        let mut index = self.index.lock();
+        match durable.is_empty() {
+            true => index.forget(self.identity.fingerprint),
+            false => index.break_off(&self.identity, durable, Instant::now(), self.max_keys),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! | load | from | at 90 % and above | full |
 //! |---|---|---|---|
 //! | memory | [`MemoryBudget`] | a request's body is read a little later, which holds up its sender and no memory | refused |
-//! | log | the share of a log's budget that waits for its store | a request with rows for it is answered later | refused |
+//! | log | the share of a log's budget that waits for its store | a request with rows for it is answered later | refused, as is what does not fit any more |
 //!
 //! Each log counts for the requests that have something for it, so that an outage of one store does not hold up those
 //! for the other. How long the oldest row of a log has waited says nothing about whether more can be taken, but when it
@@ -37,16 +37,18 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// How loaded a log is.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogLoad {
     /// The share of its budget that is used by what still has to be stored, from 0 to 1.
     pub share: f64,
+    /// Whether it takes what is to be appended.
+    pub fits: bool,
     /// How long the oldest of it has waited.
     pub lag: Duration,
 }
 
-/// Says how loaded a log is.
-type LogLoads = Box<dyn Fn(LogName) -> LogLoad + Send + Sync>;
+/// Says how loaded a log is, for somebody with a frame of so many bytes.
+type LogLoads = Box<dyn Fn(LogName, u64) -> LogLoad + Send + Sync>;
 
 /// Watches the load of a gateway.
 pub struct LoadSignal {
@@ -65,7 +67,7 @@ struct Overload {
 
 impl LoadSignal {
     /// Watches `memory`, and the logs through `logs`.
-    pub fn new(memory: MemoryBudget, logs: impl Fn(LogName) -> LogLoad + Send + Sync + 'static) -> Self {
+    pub fn new(memory: MemoryBudget, logs: impl Fn(LogName, u64) -> LogLoad + Send + Sync + 'static) -> Self {
         Self { memory, logs: Box::new(logs), overload: Mutex::default(), refusals: AtomicU64::new(0) }
     }
 
@@ -77,12 +79,16 @@ impl LoadSignal {
         }
     }
 
-    /// To be waited for before something is appended to these logs; refused when one is full.
-    pub async fn before_append(&self, logs: impl IntoIterator<Item = LogName>) -> Result<(), Rejection> {
+    /// To be waited for before frames of so many bytes are appended to these logs; refused when one has no room for it, so
+    /// that nothing is appended to the others first.
+    pub async fn before_append(
+        &self,
+        frames: impl IntoIterator<Item = (LogName, u64)>,
+    ) -> Result<(), Rejection> {
         let mut longest = Duration::ZERO;
-        for log in logs {
-            let LogLoad { share, lag } = (self.logs)(log);
-            if share >= 1.0 {
+        for (log, bytes) in frames {
+            let LogLoad { share, fits, lag } = (self.logs)(log, bytes);
+            if share >= 1.0 || !fits {
                 return Err(self.refusal(full(log), lag));
             }
             longest = longest.max(delay(share, LONGEST_LOG_DELAY));
@@ -161,14 +167,18 @@ mod tests {
     use super::*;
 
     fn signal(memory: &MemoryBudget, timescale: LogLoad) -> LoadSignal {
-        LoadSignal::new(memory.clone(), move |log| match log {
-            LogName::Timescale => timescale,
-            LogName::ClickHouse | LogName::DeadLetters => LogLoad::default(),
+        LoadSignal::new(memory.clone(), move |log, bytes| match log {
+            LogName::Timescale => LogLoad { fits: bytes <= 1000, ..timescale },
+            LogName::ClickHouse | LogName::DeadLetters => share(0.0),
         })
     }
 
     fn share(share: f64) -> LogLoad {
-        LogLoad { share, lag: Duration::ZERO }
+        LogLoad { share, fits: true, lag: Duration::ZERO }
+    }
+
+    fn small(logs: impl IntoIterator<Item = LogName>) -> Vec<(LogName, u64)> {
+        logs.into_iter().map(|log| (log, 1)).collect()
     }
 
     async fn elapsed<T>(future: impl Future<Output = T>) -> (Duration, T) {
@@ -209,16 +219,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_log_refuses_what_is_for_its_store_alone() {
         let signal = signal(&MemoryBudget::new(1024, 100), share(1.0));
-        let refused = signal.before_append([LogName::ClickHouse, LogName::Timescale]).await.unwrap_err();
+        let refused =
+            signal.before_append(small([LogName::ClickHouse, LogName::Timescale])).await.unwrap_err();
         assert!(refused.to_string().contains("wal.timescale_max_bytes"), "{refused}");
-        let (waited, taken) = elapsed(signal.before_append([LogName::ClickHouse])).await;
+        let (waited, taken) = elapsed(signal.before_append(small([LogName::ClickHouse]))).await;
         assert_eq!((waited, taken), (Duration::ZERO, Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_is_refused_before_anything_is_appended() {
+        let signal = signal(&MemoryBudget::new(1024, 100), share(0.5));
+        let fits = signal.before_append([(LogName::DeadLetters, 10), (LogName::Timescale, 1000)]).await;
+        assert_eq!(fits, Ok(()));
+        let refused = signal.before_append([(LogName::DeadLetters, 10), (LogName::Timescale, 1001)]).await;
+        assert!(refused.unwrap_err().to_string().contains("wal.timescale_max_bytes"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_log_that_is_nearly_full_slows_down() {
         let signal = signal(&MemoryBudget::new(1024, 100), share(0.95));
-        let (waited, taken) = elapsed(signal.before_append([LogName::Timescale])).await;
+        let (waited, taken) = elapsed(signal.before_append(small([LogName::Timescale]))).await;
         assert_eq!(taken, Ok(()));
         assert!((Duration::from_millis(240)..Duration::from_millis(260)).contains(&waited), "{waited:?}");
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::idempotency::{Guard, Identity, KeyScope};
+use super::idempotency::{DurableFrame, Guard, Identity, KeyScope};
 use super::load::LoadSignal;
 use super::{AckLevel, BadRecords, Caller, MAX_LISTED_ERRORS, Receipt, RecordError, now};
 use crate::decode::Decoded;
@@ -18,7 +18,6 @@ use crate::memory::MemoryGrant;
 use crate::observe::Metrics;
 use crate::registry::{Snapshot, TableBatch};
 use crate::rejection::Rejection;
-use crate::wal::Position;
 use crate::wal::entry::{self, RequestEntry, StoredKey};
 
 /// One decoded request.
@@ -48,12 +47,13 @@ impl Submission {
         let batches = std::mem::take(&mut self.decoded.batches);
         let receipt = receipt(&self.decoded, AckLevel::Durable);
         let frames = self.frames(batches, &receipt)?;
-        self.load.before_append(frames.iter().map(|(log, _)| *log)).await?;
-        let appended = self.append(frames).await?;
+        self.load.before_append(frames.iter().map(|(log, frame)| (*log, frame.body_bytes()))).await?;
+        let mut guard = self.guard.take();
+        let appended = self.append(frames, guard.as_mut()).await?;
         drop(self.memory);
         received.accepted(receipt.rejected);
         // Nothing was kept of a request without records, so that nothing can be kept twice.
-        if let Some(guard) = self.guard.filter(|_| receipt.accepted + receipt.rejected > 0) {
+        if let Some(guard) = guard.filter(|_| receipt.accepted + receipt.rejected > 0) {
             guard.complete(Answer::of(&receipt));
         }
         match self.ack {
@@ -96,9 +96,9 @@ impl Submission {
                     protocol: self.caller.protocol.name().to_owned(),
                     caller: self.caller.name.clone(),
                     records: u32::try_from(receipt.accepted).unwrap_or(u32::MAX),
-                    // With the last frame alone: after a crash between two of them the request is not known, so that
-                    // its sender brings what is missing.
-                    key: key.clone().filter(|_| at + 1 == frames),
+                    // After a crash between two of them the request is known with those that are there, and its sender
+                    // brings what is missing.
+                    key: key.clone().map(|key| StoredKey { is_last: at + 1 == frames, ..key }),
                     batches,
                 };
                 Ok((log, self.delivery.encode(log, request)?))
@@ -106,10 +106,23 @@ impl Submission {
             .collect()
     }
 
-    async fn append(&self, frames: Vec<(LogName, Encoded)>) -> Result<Vec<(LogName, Position)>, Rejection> {
+    /// Makes the frames durable one after another, but for those that an earlier sending of the request has made so.
+    async fn append(
+        &self,
+        frames: Vec<(LogName, Encoded)>,
+        mut guard: Option<&mut Guard>,
+    ) -> Result<Vec<DurableFrame>, Rejection> {
         let mut appended = Vec::with_capacity(frames.len());
         for (log, frame) in frames {
-            appended.push((log, self.delivery.append(frame).await?));
+            if let Some(position) = guard.as_ref().and_then(|guard| guard.durable(log)) {
+                appended.push((log, position));
+                continue;
+            }
+            let frame = (log, self.delivery.append(frame).await?);
+            appended.push(frame);
+            if let Some(guard) = &mut guard {
+                guard.keep(frame);
+            }
             if log == LogName::DeadLetters {
                 self.metrics.dead_lettered(&self.decoded.rejected);
                 let protocol = self.caller.protocol.name();
@@ -124,7 +137,7 @@ impl Submission {
 async fn stored(
     delivery: &Delivery,
     mut receipt: Receipt,
-    appended: &[(LogName, Position)],
+    appended: &[DurableFrame],
     deadline: Instant,
 ) -> Receipt {
     receipt.ack = AckLevel::Stored;
@@ -152,6 +165,7 @@ fn stored_key(identity: &Identity, receipt: &Receipt) -> StoredKey {
         key: identity.key().map_or_else(String::new, |key| key.as_str().to_owned()),
         payload: identity.payload(),
         answer: Bytes::from(Answer::of(receipt).to_json()),
+        is_last: true,
     }
 }
 

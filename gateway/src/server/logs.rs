@@ -89,9 +89,15 @@ fn restore(idempotency: &Idempotency, request: RestoredRequest) {
     if key.scope == KeyScope::Given && name.is_none() {
         return;
     }
+    let identity = Identity::new(&tenant, &caller, name, key.payload);
+    if !key.is_last {
+        // Should the request have been completed, that is known or will be by its last frame.
+        let frame = (request.log, request.position);
+        let _restored = idempotency.restore_frame(&identity, frame, request.appended_at);
+        return;
+    }
     match Answer::from_json(&key.answer) {
         Ok(answer) => {
-            let identity = Identity::new(&tenant, &caller, name, key.payload);
             // A repetition among what is restored was known by the first one.
             let _restored = idempotency.restore(&identity, answer, request.appended_at);
         }

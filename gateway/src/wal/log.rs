@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::budget::longest_body;
 use super::directory::Directory;
 use super::disk::Disk;
-use super::frame::{MARK_KIND, body_crc};
+use super::frame::{MARK_KIND, body_crc, frame_bytes};
 use super::queue::{Pending, Queue};
 use super::reader::LogReader;
 use super::recovery::{self, Recovered, Recovery};
@@ -178,6 +178,16 @@ impl<T: Send + Sync + 'static> Log<T> {
     pub fn load(&self) -> f64 {
         let needed = self.directory.with(|state| state.segments.needed(state.durable_end));
         share(needed, self.directory.options.max_bytes)
+    }
+
+    /// Whether a frame with a body of so many bytes fits beside what may not be removed, or never will.
+    pub fn fits(&self, body_bytes: u64) -> bool {
+        let max_bytes = self.directory.options.max_bytes;
+        if body_bytes > longest_body(&self.directory.options) {
+            return true;
+        }
+        let needed = self.directory.with(|state| state.segments.needed(state.durable_end));
+        needed.saturating_add(frame_bytes(body_bytes)) <= max_bytes
     }
 
     /// Writes and syncs what is under way, and ends the writer. Appends are refused from now on. Returns after five

@@ -168,6 +168,53 @@ fn what_the_log_gives_back_is_known_for_the_rest_of_its_window() {
     assert_eq!(accepted(&index.begin(&given("now", 1))), 1);
 }
 
+#[test]
+fn what_is_durable_of_a_request_that_was_broken_off_is_found_by_its_repetition() {
+    let index = index(10);
+    let one = given("k", 1);
+    let letter = (LogName::DeadLetters, Position(7));
+    for _ in 0..2 {
+        let mut guard = begun(index.begin(&one));
+        assert_eq!(guard.durable(LogName::Timescale), None);
+        if guard.durable(LogName::DeadLetters).is_none() {
+            guard.keep(letter);
+        }
+    }
+    assert!(matches!(index.begin(&given("k", 2)), Begin::Conflict(_)), "half of it is there");
+    let guard = begun(index.begin(&one));
+    assert_eq!(guard.durable(LogName::DeadLetters), Some(Position(7)));
+    guard.complete(answer(3));
+    assert_eq!(accepted(&index.begin(&one)), 3);
+    let start = Instant::now();
+    let mut late = begun(index.begin_at(&given("late", 1), start));
+    late.keep(letter);
+    drop(late);
+    let anew = begun(index.begin_at(&given("late", 1), start + WINDOW * 2));
+    assert_eq!(anew.durable(LogName::DeadLetters), None, "its window has passed");
+}
+
+#[test]
+fn frames_that_the_logs_give_back_count_until_their_request_is_complete() {
+    let index = index(10);
+    let now = SystemTime::now();
+    let frame = |log| (log, Position(1));
+    let (half, whole) = (given("half", 1), given("whole", 1));
+    for log in [LogName::DeadLetters, LogName::Timescale] {
+        assert_eq!(index.restore_frame(&half, frame(log), now), Restored::Known);
+        assert_eq!(index.restore_frame(&whole, frame(log), now), Restored::Known);
+    }
+    assert_eq!(index.restore(&whole, answer(2), now), Restored::Known);
+    assert_eq!(index.restore_frame(&whole, frame(LogName::Timescale), now), Restored::Repetition);
+    assert_eq!(
+        index.restore_frame(&given("old", 1), frame(LogName::Timescale), now - WINDOW),
+        Restored::Expired
+    );
+    assert_eq!(accepted(&index.begin(&whole)), 2);
+    let guard = begun(index.begin(&half));
+    let durable = LogName::ALL.map(|log| guard.durable(log).is_some());
+    assert_eq!(LogName::ALL.map(|log| log != LogName::ClickHouse), durable);
+}
+
 #[tokio::test]
 async fn a_repetition_waits_for_the_end_of_the_first() {
     let index = index(10);

@@ -7,7 +7,7 @@
 //! | length 1, text | protocol |
 //! | length 2, text | caller |
 //! | 4 | accepted records |
-//! | 1 | scope of the key: 0 for no key, 1 given by the caller, 2 made of the body |
+//! | 1 | scope of the key: 0 for no key, 1 given by the caller, 2 made of the body; 16 more when frames of other logs follow |
 //! | | with a key: the key (length 1, text), hash of the payload 16, the answer (length 4, bytes) |
 //! | 2 | how many batches |
 //! | each | rows, as `rows.rs` says; begins at a multiple of 8 bytes |
@@ -20,6 +20,9 @@ use super::rows::{self, Compression};
 use super::{Entry, EntryError};
 use crate::registry::{TableBatch, Tenant};
 use crate::wal::Definitions;
+
+/// Added to a key's scope in a frame that is not the last of its request.
+const NOT_LAST: u8 = 16;
 
 /// Longest key in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
@@ -69,6 +72,8 @@ pub struct StoredKey {
     pub payload: u128,
     /// The first sending's answer, a small JSON document.
     pub answer: Bytes,
+    /// Whether this is the last frame of the request, so that all of it is durable. Before it may be others, in other logs.
+    pub is_last: bool,
 }
 
 /// Where a key comes from.
@@ -95,7 +100,7 @@ impl RequestEntry {
         match &self.key {
             None => body.put_u8(0),
             Some(key) => {
-                body.put_u8(key.scope as u8);
+                body.put_u8(key.scope as u8 + if key.is_last { 0 } else { NOT_LAST });
                 put_text(&mut body, "the key", &key.key)?;
                 body.put_u128_le(key.payload);
                 body.put_u32_le(length("the answer", key.answer.len())?);
@@ -141,11 +146,13 @@ impl RequestHeader {
         let caller = String::from_utf8(fields.take(length)?.to_vec())
             .map_err(|_| malformed("the caller's name is not UTF-8".to_owned()))?;
         let records = fields.u32()?;
-        let scope = match fields.u8()? {
-            0 => None,
+        let code = fields.u8()?;
+        let is_last = code & NOT_LAST == 0;
+        let scope = match code & !NOT_LAST {
+            0 if is_last => None,
             1 => Some(KeyScope::Given),
             2 => Some(KeyScope::Body),
-            other => return Err(malformed(format!("a key has scope {other}"))),
+            _ => return Err(malformed(format!("a key has scope {code}"))),
         };
         let key = match scope {
             None => None,
@@ -153,7 +160,7 @@ impl RequestHeader {
                 let (key, payload, length) = (fields.text()?, fields.u128()?, fields.length()?);
                 // Copied: it is kept long after the rest of the frame.
                 let answer = Bytes::copy_from_slice(&fields.take(length)?);
-                Some(StoredKey { scope, key, payload, answer })
+                Some(StoredKey { scope, key, payload, answer, is_last })
             }
         };
         Ok(Self { tenant, protocol, caller, records, key, rows: 0 })

@@ -123,12 +123,14 @@ fn set(builder: &mut TableBuilder, at: usize, kind: ColumnType, row: &Row) {
 
 fn key() -> impl Strategy<Value = Option<StoredKey>> {
     let scope = prop_oneof![Just(KeyScope::Given), Just(KeyScope::Body)];
-    let key = (scope, "\\PC{0,60}", any::<u128>(), prop::collection::vec(any::<u8>(), 0..80));
-    prop::option::of(key.prop_map(|(scope, key, payload, answer)| StoredKey {
+    let answer = prop::collection::vec(any::<u8>(), 0..80);
+    let key = (scope, "\\PC{0,60}", any::<u128>(), answer, any::<bool>());
+    prop::option::of(key.prop_map(|(scope, key, payload, answer, is_last)| StoredKey {
         scope,
         key,
         payload,
         answer: answer.into(),
+        is_last,
     }))
 }
 
@@ -303,7 +305,13 @@ fn what_is_newer_is_named() {
 
 #[test]
 fn what_does_not_fit_is_refused_before_it_is_written() {
-    let key = StoredKey { scope: KeyScope::Given, key: "k".repeat(256), payload: 0, answer: Bytes::new() };
+    let key = StoredKey {
+        scope: KeyScope::Given,
+        key: "k".repeat(256),
+        payload: 0,
+        answer: Bytes::new(),
+        is_last: true,
+    };
     let entry = Entry::Request(request(Vec::new(), Some(key)));
     let error = entry.encode(&definitions(), Compression::None).unwrap_err();
     assert_eq!(error.to_string(), "the key has 256 bytes or items: at most 255 fit into a frame");

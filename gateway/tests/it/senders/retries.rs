@@ -280,9 +280,9 @@ async fn what_was_taken_before_a_restart_is_recognised_after_it() {
 
 /// Scenario: of a request with a good and a bad record the dead letter is durable and the row is not, as after a crash
 /// between the two; its sender sends it again.
-/// Guarantees: it is not taken for a repetition: the row lands.
+/// Guarantees: it is not taken for a repetition: the row lands, and the letter is there once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_durable_by_half_is_not_known() {
+async fn a_request_that_is_durable_by_half_is_completed_by_its_repetition() {
     let gateway = TestGateway::start_without_stores().await;
     let send = async |gateway: &TestGateway| {
         let body = r#"[{"message":"good"},{"timestamp":"never"}]"#;
@@ -296,7 +296,45 @@ async fn a_request_that_is_durable_by_half_is_not_known() {
     let again = send(&gateway).await;
     assert_eq!((again.status().as_u16(), is_suppressed(&again)), (200, false));
     eventually(&gateway, "SELECT count() FROM logs_events", "1").await;
+    assert_eq!(letters(&gateway).await, [json!({"n": 1})]);
     gateway.stop().await;
+}
+
+/// Scenario: the log of the rows cannot be written while the one of the dead letters can, and a request with a good and a
+/// bad record comes again and again, with a key and, over OTLP, known by its body; then the log can be written.
+/// Guarantees: each is refused until then and taken after that; its row and its letter are there once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_refused_by_half_is_completed_by_its_repetition() {
+    let gateway = TestGateway::start().await;
+    let mut bad = otlp_logs("by body", 2);
+    bad.resource_logs[0].scope_logs[0].log_records[1].trace_id = vec![1; 3];
+    let otlp = bad.encode_to_vec();
+    let send = async || {
+        let body = r#"[{"message":"good"},{"timestamp":"never"}]"#;
+        let request = gateway.request(Method::POST, "/write/logs").header("idempotency-key", "k");
+        let rest = request.body(body).send().await.unwrap().status();
+        let otlp = gateway.post("/v1/logs", "application/x-protobuf", otlp.clone()).await.status();
+        (rest.as_u16(), otlp.as_u16())
+    };
+    let rows = gateway.server.shared().config.wal.directory.join("clickhouse");
+    let away = rows.with_extension("away");
+    std::fs::rename(&rows, &away).unwrap();
+    for _ in 0..3 {
+        assert_eq!(send().await, (503, 503));
+    }
+    std::fs::rename(&away, &rows).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while send().await != (200, 200) {
+        assert!(tokio::time::Instant::now() < deadline, "the log is not written again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    eventually(&gateway, "SELECT count() FROM logs_events", "2").await;
+    assert_eq!(letters(&gateway).await, [json!({"n": 2})]);
+    gateway.stop().await;
+}
+
+async fn letters(gateway: &TestGateway) -> Vec<Value> {
+    gateway.timescale("SELECT count(*) AS n FROM dead_letters").await
 }
 
 /// Waits until ClickHouse gives this answer.
