@@ -175,6 +175,9 @@ struct StoreArgs {
     /// Do not count in the stores what arrived.
     #[arg(long)]
     no_audit: bool,
+    /// Nor wait until the gateway has delivered everything: for stores that are stopped.
+    #[arg(long, requires = "no_audit")]
+    no_wait: bool,
     /// Where Postgres is.
     #[arg(
         long,
@@ -289,6 +292,7 @@ impl BenchArgs {
             batch: self.batch,
             pool: self.pool,
             stores: (!self.stores.no_audit).then(|| self.stores.stores()),
+            waits: !self.stores.no_wait,
             processes: self.processes()?,
         })
     }

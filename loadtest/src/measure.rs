@@ -31,6 +31,8 @@ pub struct Bench {
     pub pool: usize,
     /// The stores to audit; none for no audit.
     pub stores: Option<Stores>,
+    /// Whether a run lasts until the gateway has delivered everything.
+    pub waits: bool,
     /// The processes whose cost is measured.
     pub processes: Vec<Process>,
 }
@@ -83,7 +85,8 @@ pub struct Measurement {
     pub levels: BTreeMap<String, u64>,
     /// Acknowledgement latency.
     pub latency: Latency,
-    /// From the first request until the gateway had delivered everything, in seconds; none when it does not say.
+    /// From the first request until the gateway had delivered everything, in seconds; none when it does not say
+    /// or was not waited for.
     pub stored_s: Option<f64>,
     /// What each process used from the first request until everything was delivered, or answered.
     pub usage: BTreeMap<&'static str, Usage>,
@@ -125,7 +128,7 @@ impl Bench {
         let begin = Instant::now();
         let driven = drive::run(opened, Arc::clone(&pool), schedule).await?;
         let patience = self.stores.as_ref().map_or(UNAUDITED_PATIENCE, |stores| stores.patience);
-        let drained = backlog::drained(self.target.http, patience).await?;
+        let drained = self.waits && backlog::drained(self.target.http, patience).await?;
         let stored_s = drained.then(|| begin.elapsed().as_secs_f64());
         let cost = watch.stop()?;
         let until = unix_seconds();

@@ -255,7 +255,7 @@ impl Settled<'_> {
 
     /// Waits until the gateways have delivered everything and holds the stores against the ledger.
     pub(super) async fn verdict(&mut self) -> Result<Verdict> {
-        for gateway in &self.gateways {
+        for gateway in &mut self.gateways {
             let drained = wait_for("the gateway delivers what it holds", DRAINING, || async {
                 let left = gateway.scrape().await?.undelivered()?;
                 if left > 0.0 {
@@ -266,7 +266,18 @@ impl Settled<'_> {
             if let Err(error) = drained.await {
                 self.failures.push(format!("{error:#}"));
             }
-            self.failures.extend(gateway.scrape().await?.imbalances());
+            let scrape = gateway.scrape().await?;
+            self.failures.extend(scrape.imbalances());
+            let limit = scrape.memory_limit().context("the gateway names no limit of its memory")?;
+            let peak = gateway.peak_bytes();
+            if peak as f64 > limit {
+                self.failures.push(format!(
+                    "the gateway took {} MiB of memory, and its settings allow {:.0}",
+                    peak >> 20,
+                    limit / f64::from(1 << 20)
+                ));
+            }
+            self.notes.push(format!("{} MiB of memory", peak >> 20));
         }
         let rows = self.world.readers.rows(self.run).await?;
         let verdict = judge(self.run, &self.ledger, &rows);

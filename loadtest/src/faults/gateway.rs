@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 
 use super::client::Address;
 use super::world::wait_for;
+use crate::processes::Process;
 use crate::scrape::{self, Scrape};
 
 /// Longest wait for a gateway that starts.
@@ -38,6 +39,8 @@ pub(crate) struct Gateway {
     /// How it is started the next time.
     pub(crate) setup: Setup,
     child: Option<Child>,
+    /// Most memory that one of its processes was seen to have taken, in bytes.
+    peak_bytes: u64,
 }
 
 impl Setup {
@@ -55,7 +58,7 @@ impl Setup {
 impl Gateway {
     /// A gateway that does not run yet.
     pub(crate) fn new(setup: Setup) -> Self {
-        Self { setup, child: None }
+        Self { setup, child: None, peak_bytes: 0 }
     }
 
     /// Sets something from the next start on; none takes it back.
@@ -129,8 +132,20 @@ impl Gateway {
         Pid::from_raw(id.cast_signed()).context("the gateway has no process id")
     }
 
+    /// Most memory that it was seen to have taken, in bytes; looks once more when it runs. What a process took is seen when it
+    /// is asked for here, is killed or is stopped, not when it ends by itself.
+    pub(crate) fn peak_bytes(&mut self) -> u64 {
+        if let Ok(pid) = self.pid() {
+            let id = pid.as_raw_nonzero().get().cast_unsigned();
+            let process = Process { name: "gateway", pid: id, tree: false };
+            self.peak_bytes = self.peak_bytes.max(process.peak_bytes().unwrap_or_default());
+        }
+        self.peak_bytes
+    }
+
     /// Sends it SIGKILL and waits for its end.
     pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.peak_bytes();
         if let Some(child) = &mut self.child {
             child.kill().await.context("cannot kill the gateway")?;
         }
@@ -160,6 +175,7 @@ impl Gateway {
             self.child = None;
             return Ok(());
         }
+        self.peak_bytes();
         kill_process(self.pid()?, Signal::TERM).context("cannot stop the gateway")?;
         let stopped = self.wait_for_its_end(Duration::from_secs(20)).await;
         if stopped.is_err() {

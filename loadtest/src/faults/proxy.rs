@@ -7,6 +7,7 @@ mod http;
 mod postgres;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub(super) enum Passage {
     Open,
     /// Every piece, in either direction, passes this much later.
     Slow(Duration),
+    /// Of so many pieces, in either direction, one is lost and sent again this much later. What comes behind it waits, since
+    /// TCP keeps the order: this is all that its users see of a network that loses packets.
+    Lossy(u32, Duration),
     /// Nothing passes; connections stay open, and are taken.
     Silent,
     /// Connections are cut, new ones at once.
@@ -94,6 +98,8 @@ pub(super) struct Proxy {
 struct Control {
     passage: watch::Sender<Passage>,
     ambush: Mutex<Option<Ambush>>,
+    /// Pieces that came to a network that loses some.
+    pieces: AtomicU32,
     /// How often an ambush came to its end.
     sprung: watch::Sender<u32>,
 }
@@ -122,6 +128,7 @@ impl Proxy {
         let control = Arc::new(Control {
             passage: watch::Sender::new(Passage::Open),
             ambush: Mutex::default(),
+            pieces: AtomicU32::new(0),
             sprung: watch::Sender::new(0),
         });
         let listening = tokio::spawn(listen(listener, wire, upstream, Arc::clone(&control)));
@@ -181,6 +188,12 @@ impl Control {
                 Passage::Open => return Ok(()),
                 Passage::Slow(by) => {
                     tokio::time::sleep(by).await;
+                    return Ok(());
+                }
+                Passage::Lossy(one_in, again_after) => {
+                    if self.pieces.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in) {
+                        tokio::time::sleep(again_after).await;
+                    }
                     return Ok(());
                 }
                 Passage::Closed => return Err(Ended),

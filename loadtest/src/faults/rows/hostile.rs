@@ -9,7 +9,6 @@ use super::super::bout::Bout;
 use super::super::outcome::Outcome;
 use super::super::record::Kind;
 use super::super::world::World;
-use crate::processes::Process;
 
 /// Limits that make a small gateway.
 const LIMITS: [(&str, &str); 4] = [
@@ -45,9 +44,7 @@ pub(super) async fn requests(world: &World) -> Result<Outcome> {
     drop(attacks);
     bout.more(&Kind::ALL, 100).await?;
 
-    let pid = bout.gateway()?.pid()?.as_raw_nonzero().get();
-    let process = Process { name: "gateway", pid: pid.cast_unsigned(), tree: false };
-    let peak = process.peak_bytes()?;
+    let peak = bout.gateway()?.peak_bytes();
     if peak > MEMORY_BYTES {
         failures.push(format!(
             "the gateway took {} MiB of memory, more than {}",
@@ -62,6 +59,5 @@ pub(super) async fn requests(world: &World) -> Result<Outcome> {
     }
     let mut outcome = bout.finish(1).await?;
     outcome.failures.append(&mut failures);
-    Ok(outcome
-        .note(format!("p99 {during:.1?} under attack, {before:.1?} before; {} MiB of memory", peak >> 20)))
+    Ok(outcome.note(format!("p99 {during:.1?} under attack, {before:.1?} before")))
 }

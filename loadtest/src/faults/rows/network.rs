@@ -1,4 +1,4 @@
-//! 18, and what else networks do: black holes at a COMMIT, cuts, silence and delay.
+//! 18, and what else networks do: black holes at a COMMIT, cuts, silence, delay and loss.
 
 use std::time::Duration;
 
@@ -39,16 +39,22 @@ pub(super) async fn commit_vanishes(world: &World) -> Result<Outcome> {
     bout.finish(runs).await
 }
 
-/// Connections to both stores become slow, are cut, fall silent, and recover.
+/// Linux sends again what was lost after this long at least (RFC 6298 with a minimum of 200 ms).
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+
+/// Connections to both stores become slow, lose packets, are cut, fall silent, and recover.
 pub(super) async fn troubles(world: &World) -> Result<Outcome> {
     let rounds = world.times(3, 1);
     let bout = Bout::begin(world, &[]).await?;
     let mut runs = 0;
     for _ in 0..rounds {
         for kind in Kind::ALL {
-            for (passage, seconds) in
-                [(Passage::Slow(Duration::from_millis(40)), 2), (Passage::Closed, 1), (Passage::Silent, 5)]
-            {
+            for (passage, seconds) in [
+                (Passage::Slow(Duration::from_millis(40)), 2),
+                (Passage::Lossy(10, RETRANSMISSION), 2),
+                (Passage::Closed, 1),
+                (Passage::Silent, 5),
+            ] {
                 runs += 1;
                 world.proxy(kind).set(passage);
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
