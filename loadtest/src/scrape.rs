@@ -61,25 +61,50 @@ impl Scrape {
         Ok(rows + self.frames_waiting().unwrap_or_default())
     }
 
-    /// Protocols and tables whose rows do not add up: accepted and restored ones are settled or in the log.
+    /// What does not add up, when nothing is under way: by protocol, records that were read have a disposition; by protocol
+    /// and table, rows that are accepted or restored are settled or in the log.
     pub(crate) fn imbalances(&self) -> Vec<String> {
-        let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-        for (metric, sign) in [
-            ("tidewell_rows_accepted_total", 1.0),
-            ("tidewell_rows_restored_total", 1.0),
-            ("tidewell_rows_settled_total", -1.0),
-            ("tidewell_rows_in_log", -1.0),
-        ] {
-            for (labels, value) in self.of(metric) {
-                let of = (label(labels, "protocol"), label(labels, "table"));
-                *sums.entry(of).or_default() += sign * value;
-            }
-        }
-        let unequal = sums.into_iter().filter(|(_, sum)| *sum != 0.0);
-        let words = unequal.map(|((protocol, table), sum)| {
+        let records = self.differences(
+            &[("tidewell_request_records_sum", 1.0), ("tidewell_records_total", -1.0)],
+            |labels| (label(labels, "disposition") != "suppressed").then(|| (label(labels, "protocol"), "")),
+        );
+        let rows = self.differences(
+            &[
+                ("tidewell_rows_accepted_total", 1.0),
+                ("tidewell_rows_restored_total", 1.0),
+                ("tidewell_rows_settled_total", -1.0),
+                ("tidewell_rows_in_log", -1.0),
+            ],
+            |labels| Some((label(labels, "protocol"), label(labels, "table"))),
+        );
+        let records = records.into_iter().map(|((protocol, _), sum)| {
+            format!("{sum} records over {protocol} were read and have no disposition")
+        });
+        let rows = rows.into_iter().map(|((protocol, table), sum)| {
             format!("{sum} rows of {table} over {protocol} are accepted or restored and neither settled nor in the log")
         });
-        words.collect()
+        records.chain(rows).collect()
+    }
+
+    /// The sums of these metrics with their signs, by the labels that `key` names, where they are not zero. Samples without
+    /// a key do not count.
+    fn differences<'s>(
+        &'s self,
+        metrics: &[(&str, f64)],
+        key: impl Fn(&'s str) -> Option<(&'s str, &'s str)>,
+    ) -> BTreeMap<(&'s str, &'s str), f64> {
+        let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+        for (metric, sign) in metrics {
+            for (name, value) in &self.0 {
+                let labels =
+                    name.strip_prefix(metric).filter(|labels| labels.is_empty() || labels.starts_with('{'));
+                if let Some(of) = labels.and_then(&key) {
+                    *sums.entry(of).or_default() += sign * value;
+                }
+            }
+        }
+        sums.retain(|_, sum| *sum != 0.0);
+        sums
     }
 
     /// Bytes of the log that were found damaged and put aside.
@@ -167,6 +192,23 @@ mod tests {
         assert_eq!(scrape.sum("a"), Some(7.5));
         assert_eq!(scrape.sum("ab"), Some(7.0));
         assert_eq!(scrape.sum("c"), None);
+    }
+
+    #[test]
+    fn records_without_a_disposition_are_named_by_protocol() {
+        let text = |stored: u32| {
+            format!(
+                "tidewell_request_records_sum{{protocol=\"rest\"}} 5.0\n\
+                 tidewell_records_total{{protocol=\"rest\",disposition=\"stored\"}} {stored}\n\
+                 tidewell_records_total{{protocol=\"rest\",disposition=\"dead_lettered\"}} 1\n\
+                 tidewell_records_total{{protocol=\"rest\",disposition=\"suppressed\"}} 7\n"
+            )
+        };
+        assert!(Scrape::read(&text(4)).imbalances().is_empty());
+        assert_eq!(
+            Scrape::read(&text(3)).imbalances(),
+            ["1 records over rest were read and have no disposition"]
+        );
     }
 
     #[test]

@@ -305,8 +305,7 @@ impl Feed {
                 self.pause(NOTE_AGAIN).await?;
             }
             let protocol = Protocol::known_name("");
-            self.metrics.rows().taken(protocol, builtin::DEAD_LETTERS, piece.batch.len());
-            self.metrics.letters_accepted(protocol, piece.batch.len());
+            self.metrics.rows().accepted(protocol, builtin::DEAD_LETTERS, piece.batch.len());
             self.metrics.refused_by_store(piece.batch.table(), piece.batch.len());
         }
         Ok(())

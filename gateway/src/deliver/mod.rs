@@ -181,7 +181,7 @@ impl Delivery {
         if let Recent::Rows(request) = &*recent {
             let protocol = Protocol::known_name(&request.protocol);
             for batch in &request.batches {
-                feed.metrics.rows().taken(protocol, batch.table().name().as_str(), batch.len());
+                feed.metrics.rows().accepted(protocol, batch.table().name().as_str(), batch.len());
             }
         }
         Ok(position)

@@ -125,8 +125,6 @@ impl Submission {
             }
             if log == LogName::DeadLetters {
                 self.metrics.dead_lettered(&self.decoded.rejected);
-                let protocol = self.caller.protocol.name();
-                self.metrics.letters_accepted(protocol, self.decoded.rejected.len());
             }
         }
         Ok(appended)

@@ -40,6 +40,7 @@ pub enum Settled {
 /// The rows in the logs of one gateway.
 #[derive(Debug, Default)]
 pub struct RowAccounts {
+    accepted: Family<RowLabels, Counter>,
     in_log: Family<RowLabels, Gauge<i64, AtomicI64>>,
     restored: Family<RowLabels, Counter>,
     settled: Family<SettledLabels, Counter>,
@@ -49,6 +50,11 @@ impl RowAccounts {
     /// Accounts that `registry` shows.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let accounts = Self::default();
+        registry.register(
+            "rows_accepted",
+            "Rows that requests made durable in a log, and rows of dead_letters",
+            Family::clone(&accounts.accepted),
+        );
         registry.register(
             "rows_in_log",
             "Rows that are durable in a log and not settled",
@@ -67,17 +73,20 @@ impl RowAccounts {
         accounts
     }
 
-    /// Rows are durable in a log.
-    pub fn taken(&self, protocol: &'static str, table: &str, rows: usize) {
-        let labels = RowLabels { protocol, table: table.to_owned() };
-        self.in_log.get_or_create(&labels).inc_by(i64::try_from(rows).unwrap_or(i64::MAX));
+    /// New rows are durable in a log.
+    pub fn accepted(&self, protocol: &'static str, table: &str, rows: usize) {
+        self.enter(&self.accepted, protocol, table, rows);
     }
 
     /// Rows are on their way again.
     pub fn restored(&self, protocol: &'static str, table: &str, rows: usize) {
-        self.taken(protocol, table, rows);
+        self.enter(&self.restored, protocol, table, rows);
+    }
+
+    fn enter(&self, how: &Family<RowLabels, Counter>, protocol: &'static str, table: &str, rows: usize) {
         let labels = RowLabels { protocol, table: table.to_owned() };
-        self.restored.get_or_create(&labels).inc_by(rows as u64);
+        self.in_log.get_or_create(&labels).inc_by(i64::try_from(rows).unwrap_or(i64::MAX));
+        how.get_or_create(&labels).inc_by(rows as u64);
     }
 
     /// Rows have left their log.

@@ -119,14 +119,7 @@ struct OfProtocol {
     dead_lettered: Counter,
     rejected: Counter,
     suppressed: Counter,
-    tables: ByTable<OfRows>,
-}
-
-/// The handles of one protocol's rows in one table.
-#[derive(Debug)]
-struct OfRows {
-    received: Counter,
-    accepted: Counter,
+    rows: ByTable<Counter>,
 }
 
 /// The handles of what is written to one table.
@@ -160,7 +153,6 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     connections_refused: Family<ListenerLabels, Counter>,
     rows_received: Family<RowLabels, Counter>,
-    rows_accepted: Family<RowLabels, Counter>,
     dead_letters: Family<DeadLetterLabels, Counter>,
     letters_removed: Family<RemovalLabels, Counter>,
     labels_changed: Family<LabelChangeLabels, Counter>,
@@ -179,7 +171,6 @@ pub struct Metrics {
 pub struct Received<'m> {
     of: &'m OfProtocol,
     records: u64,
-    rows: Vec<(Arc<OfRows>, u64)>,
     settled: bool,
 }
 
@@ -231,12 +222,6 @@ impl Metrics {
             "rows_received",
             "Rows that requests were decoded to",
             Family::clone(&rows_received),
-        );
-        let rows_accepted = Family::default();
-        registry.register(
-            "rows_accepted",
-            "Rows whose senders were told that they are kept, and rows of dead_letters",
-            Family::clone(&rows_accepted),
         );
         let dead_letters: Family<DeadLetterLabels, Counter> = Family::default();
         registry.register("dead_letters", "Records kept in dead_letters", dead_letters.clone());
@@ -315,7 +300,7 @@ impl Metrics {
                 dead_lettered: disposition("dead_lettered"),
                 rejected: disposition("rejected"),
                 suppressed: disposition("suppressed"),
-                tables: ByTable::default(),
+                rows: ByTable::default(),
             }
         });
         Self {
@@ -326,7 +311,6 @@ impl Metrics {
             requests,
             connections_refused,
             rows_received,
-            rows_accepted,
             dead_letters,
             letters_removed,
             labels_changed,
@@ -388,21 +372,15 @@ impl Metrics {
         let records = decoded.accepted + decoded.rejected.len();
         #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 records")]
         of.records.observe(records as f64);
-        let handles = |batch: &TableBatch| {
+        for batch in &decoded.batches {
             self.labels_changed(batch);
-            let table = batch.table().name().as_str();
-            let handles = of.tables.get(table, |table| {
+            let rows = of.rows.get(batch.table().name().as_str(), |table| {
                 let labels = RowLabels { protocol: protocol.name(), table: table.to_owned() };
-                OfRows {
-                    received: self.rows_received.get_or_create_owned(&labels),
-                    accepted: self.rows_accepted.get_or_create_owned(&labels),
-                }
+                self.rows_received.get_or_create_owned(&labels)
             });
-            handles.received.inc_by(count(batch.len()));
-            (handles, count(batch.len()))
-        };
-        let rows = decoded.batches.iter().map(handles).collect();
-        Received { of, records: count(records), rows, settled: false }
+            rows.inc_by(count(batch.len()));
+        }
+        Received { of, records: count(records), settled: false }
     }
 
     /// Counts what was done to labels; seldom anything.
@@ -421,13 +399,6 @@ impl Metrics {
     /// Counts the records of a repetition, which the answer to the first one tells.
     pub fn suppressed(&self, protocol: Protocol, first: &Receipt) {
         self.of(protocol).suppressed.inc_by(count(first.accepted + first.rejected));
-    }
-
-    /// Counts rows of `dead_letters` that are durable in its log. `protocol` is what [`Protocol::known_name`] says of those
-    /// that a store refused.
-    pub fn letters_accepted(&self, protocol: &'static str, letters: usize) {
-        let labels = RowLabels { protocol, table: builtin::DEAD_LETTERS.to_owned() };
-        self.rows_accepted.get_or_create(&labels).inc_by(count(letters));
     }
 
     /// Counts records that were refused while decoding and are kept.
@@ -534,9 +505,6 @@ impl Received<'_> {
         let rejected = count(rejected).min(self.records);
         self.of.stored.inc_by(self.records - rejected);
         self.of.dead_lettered.inc_by(rejected);
-        for (handles, rows) in &self.rows {
-            handles.accepted.inc_by(*rows);
-        }
         self.settled = true;
     }
 }
