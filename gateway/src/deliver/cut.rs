@@ -58,17 +58,23 @@ impl PendingCut {
     }
 
     /// The cut of a plan, whose frames are in `frames`; none when none of them is. A frame that is missing was damaged and
-    /// is in quarantine, named when the log was opened: the other rows are delivered without it.
-    pub(super) fn from_plan(plan: &CutPlan, frames: &HashMap<Position, Arc<RequestEntry>>) -> Option<Self> {
+    /// is in quarantine, named when the log was opened: the other rows are delivered without it. An error when a frame is
+    /// there without the rows that the plan names.
+    pub(super) fn from_plan(
+        plan: &CutPlan,
+        frames: &HashMap<Position, Arc<RequestEntry>>,
+    ) -> Result<Option<Self>, String> {
         let key = GatherKey { tenant: plan.tenant.clone(), table: plan.table.clone(), day: plan.day };
-        let pieces: Vec<Piece> = plan.sources.iter().filter_map(|source| {
-            let piece = frames.get(&source.position).and_then(|frame| piece_of(source, &key, frame));
-            if piece.is_none() {
-                tracing::error!(cut = plan.number, position = %source.position, rows = source.count, "rows of a cut are not in the log any more");
+        let mut pieces = Vec::with_capacity(plan.sources.len());
+        for source in &plan.sources {
+            match frames.get(&source.position) {
+                Some(frame) => pieces.push(piece_of(source, &key, frame).ok_or_else(|| {
+                    format!("frame {} has not the rows that cut {} names", source.position, plan.number)
+                })?),
+                None => tracing::error!(cut = plan.number, position = %source.position, rows = source.count, "rows of a cut are not in the log any more"),
             }
-            piece
-        }).collect();
-        (!pieces.is_empty()).then(|| Self {
+        }
+        Ok((!pieces.is_empty()).then(|| Self {
             tier: plan.tier,
             number: plan.number,
             lane: plan.lane,
@@ -76,7 +82,7 @@ impl PendingCut {
             previous: plan.previous,
             key,
             pieces,
-        })
+        }))
     }
 
     /// All rows in one batch. An error when they are too large for one, or there are none.

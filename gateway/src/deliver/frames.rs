@@ -18,6 +18,9 @@ use crate::wal::Position;
 /// of the append.
 const MAX_LATE: usize = 10_000;
 
+/// As many rows stand for a frame that cannot be decoded: never settled, they keep it in the log.
+pub(super) const UNDECODED: usize = 1;
+
 /// Rows of a frame that their store refused for their content, and that are dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusals {
@@ -100,6 +103,19 @@ impl Frames {
             drop(state);
             self.completed.notify_waiters();
         }
+    }
+
+    /// What stood for the rows of a frame that could not be decoded is replaced by its rows.
+    pub(super) fn replace(&self, position: Position, rows: usize, bytes: usize) {
+        {
+            let mut state = self.state.lock();
+            state.rows += rows;
+            state.bytes += bytes;
+            let open = state.open.entry(position).or_default();
+            open.rows += rows;
+            open.bytes += bytes;
+        }
+        self.settle(position, UNDECODED, Refusals::default());
     }
 
     /// The reader goes on at `next`: what is before it has no rows.

@@ -319,3 +319,6 @@ impl From<AppendError> for Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

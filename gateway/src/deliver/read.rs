@@ -1,26 +1,40 @@
 //! The reader of a feed: frames in order, out of memory or from the disk; their rows into the gathering.
 //!
-//! Frames that were there before a restart may be settled in part: [`Resume`] knows what is left of them.
+//! Frames that were there before a restart may be settled in part: [`Resume`] knows what is left of them. A frame that
+//! cannot be decoded stays in the log, holds up no other, and is looked at again until it can be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use super::Recent;
 use super::cut::parts_of;
 use super::feed::{Feed, Stopped, bytes_of, rows_of};
+use super::frames::{Frames, UNDECODED};
 use super::gather::{GatherKey, Piece};
 use super::resume::Resume;
 use crate::observe::accounts::Settled;
-use crate::wal::entry::{Entry, RequestEntry};
-use crate::wal::{Definitions, LogError, LogReader, Position};
+use crate::wal::entry::{Entry, EntryError, RequestEntry};
+use crate::wal::{Definitions, DefinitionsError, LogError, LogReader, Position};
 
 /// Bytes of frames that are read from the disk in one go.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 /// Frames that are taken from memory in one go.
 const MAX_RECENT: usize = 1024;
+
+/// How often frames that could not be decoded are looked at again.
+const LOOK_AGAIN: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
+
+/// Frames that cannot be decoded: the definition of a table is missing or damaged.
+#[derive(Debug)]
+struct Undecoded {
+    positions: BTreeSet<Position>,
+    look_at: Instant,
+}
 
 /// What one go on the disk brought.
 struct Chunk {
@@ -46,22 +60,55 @@ impl Feed {
         let mut next = resume.from;
         // Kept while the disk is read: a new reader looks for its place.
         let mut reader = None;
+        let mut undecoded = Undecoded { positions: BTreeSet::new(), look_at: Instant::now() };
         loop {
             self.has_room().await?;
+            if !undecoded.positions.is_empty() && undecoded.look_at <= Instant::now() {
+                self.look_again(&mut undecoded, &mut resume).await?;
+            }
             let recent = self.take_recent(next);
             if !recent.is_empty() {
                 next = self.hand_out_recent(recent, &mut resume).await?;
                 continue;
             }
             if next <= *synced.borrow_and_update() {
-                next = self.read_chunk(next, &mut reader, &mut resume).await?;
+                next = self.read_chunk(next, &mut reader, &mut resume, &mut undecoded).await?;
                 continue;
             }
             tokio::select! {
                 changed = synced.changed() => changed.map_err(|_| Stopped)?,
+                () = tokio::time::sleep_until(undecoded.look_at), if !undecoded.positions.is_empty() => {}
                 () = self.draining() => return Err(Stopped),
             }
         }
+    }
+
+    /// Hands out the rows of frames that can be decoded by now.
+    async fn look_again(
+        self: &Arc<Self>,
+        undecoded: &mut Undecoded,
+        resume: &mut Resume,
+    ) -> Result<(), Stopped> {
+        for position in undecoded.positions.clone() {
+            self.has_room().await?;
+            let (log, definitions) = (Arc::clone(&self.log), Arc::clone(&self.definitions));
+            let read = tokio::task::spawn_blocking(move || {
+                let frame = log.reader(position).next()?.filter(|frame| frame.position == position);
+                let decoded = frame.map(|frame| Entry::decode(frame.kind, &frame.body, &definitions));
+                Ok::<_, LogError>(decoded)
+            });
+            match read.await {
+                Ok(Ok(Some(Ok(Entry::Request(request))))) => {
+                    let elsewhere = self.claimed_elsewhere([(position, &request)].into_iter()).await?;
+                    self.hand_out(position, &request, resume, &elsewhere, Frames::replace);
+                    undecoded.positions.remove(&position);
+                }
+                // Its table may be mended while that of the others is not.
+                outcome => tracing::debug!(%position, ?outcome, "a frame still cannot be decoded"),
+            }
+        }
+        undecoded.look_at = Instant::now() + LOOK_AGAIN;
+        Ok(())
     }
 
     /// Frames that are still in memory, from `next` on, as many as a window takes.
@@ -92,7 +139,9 @@ impl Feed {
         for (position, recent) in recent {
             next = position.next();
             match &*recent {
-                Recent::Rows(frame) => self.hand_out(position, frame, resume, &elsewhere),
+                Recent::Rows(frame) => {
+                    self.hand_out(position, frame, resume, &elsewhere, Frames::hand_out);
+                }
                 Recent::Note => self.frames.skip_to(next),
             }
         }
@@ -113,6 +162,7 @@ impl Feed {
         from: Position,
         kept: &mut Option<LogReader>,
         resume: &mut Resume,
+        undecoded: &mut Undecoded,
     ) -> Result<Position, Stopped> {
         let reader = kept.take().filter(|reader| reader.position() == from);
         let reader = reader.unwrap_or_else(|| self.log.reader(from));
@@ -130,9 +180,12 @@ impl Feed {
                         self.frames.skip_to(*position);
                     }
                     match frame {
-                        Some(frame) => self.hand_out(*position, frame, resume, &elsewhere),
-                        // It stands for a row that is never settled: the frame stays in the log.
-                        None => self.frames.hand_out(*position, 1, 0),
+                        Some(frame) => self.hand_out(*position, frame, resume, &elsewhere, Frames::hand_out),
+                        None if resume.is_settled(*position) => self.frames.skip_to(position.next()),
+                        None => {
+                            self.frames.hand_out(*position, UNDECODED, 0);
+                            undecoded.positions.insert(*position);
+                        }
                     }
                     at = position.next();
                 }
@@ -144,20 +197,21 @@ impl Feed {
             }
             Err(error) => {
                 tracing::error!(log = self.name.name(), %error, "the log cannot be read, will try again");
-                self.pause(std::time::Duration::from_secs(1)).await?;
+                self.pause(Duration::from_secs(1)).await?;
                 Ok(from)
             }
         }
     }
 
     /// Gives the rows of a frame to the gathering, without those that a cut holds already, and without those of a request
-    /// that another gateway delivers.
+    /// that another gateway delivers. `count` tells the frames of them.
     fn hand_out(
         self: &Arc<Self>,
         position: Position,
         frame: &RequestEntry,
         resume: &mut Resume,
         elsewhere: &HashSet<Position>,
+        count: fn(&Frames, Position, usize, usize),
     ) {
         if resume.is_settled(position) {
             self.frames.skip_to(position.next());
@@ -186,7 +240,7 @@ impl Feed {
         } else {
             pieces.iter().map(|(_, piece)| piece.batch.memory_bytes()).sum()
         };
-        self.frames.hand_out(position, rows + unreadable, bytes);
+        count(&self.frames, position, rows + unreadable, bytes);
         let is_elsewhere = elsewhere.contains(&position) && held.is_empty();
         if is_elsewhere {
             self.metrics.claimed_elsewhere(self.name, rows);
@@ -213,7 +267,7 @@ fn read_frames(
     from: Position,
     room: usize,
     definitions: &Definitions,
-) -> Result<Chunk, LogError> {
+) -> Result<Chunk, Unread> {
     let (mut frames, mut bytes, mut next) = (Vec::new(), 0, from);
     // Rows may take far more than their packed form did.
     while bytes < CHUNK_BYTES.min(room.max(1)) {
@@ -234,8 +288,10 @@ fn read_frames(
                 frames.push((frame.position, Some(request)));
             }
             Ok(_) => {}
+            // Too many open files, a disk that is away: nothing is wrong with the frame.
+            Err(EntryError::Definitions(error @ DefinitionsError::Io { .. })) => return Err(error.into()),
             Err(error) => {
-                tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log");
+                tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log and is looked at again");
                 frames.push((frame.position, None));
             }
         }
@@ -243,6 +299,17 @@ fn read_frames(
     Ok(Chunk { reader, frames, next })
 }
 
-fn flatten(read: Result<Result<Chunk, LogError>, JoinError>) -> Result<Chunk, String> {
+/// Why frames cannot be read now.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    /// The log's disk refuses.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// That of the definitions does.
+    #[error(transparent)]
+    Definitions(#[from] DefinitionsError),
+}
+
+fn flatten(read: Result<Result<Chunk, Unread>, JoinError>) -> Result<Chunk, String> {
     read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

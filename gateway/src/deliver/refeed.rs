@@ -6,12 +6,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
 use super::lane::Lane;
-use crate::wal::entry::{CutPlan, Entry, RequestEntry, Tier};
+use crate::wal::entry::{CutPlan, Entry, EntryError, RequestEntry, Tier};
 use crate::wal::{Definitions, LogError, LogReader, Position};
+
+/// Longest wait before the log is read again that could not be.
+const READ_AGAIN: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
 
 impl Lane {
     /// What the store had of this lane after the cut `at`, to be written again.
@@ -71,12 +75,13 @@ impl Feed {
         .await
     }
 
-    /// The cut of a plan, its rows read from the log. None when the log has none of them any more.
+    /// The cut of a plan, its rows read from the log, however long it takes until each of them can be: a frame that is
+    /// there and cannot be decoded has acknowledged rows. None when the log has none of the frames any more.
     pub(super) async fn load(&self, plan: &CutPlan) -> Result<Option<PendingCut>, Stopped> {
         let plan = plan.clone();
         self.read_blocking("the rows of a cut", move |feed| {
             let frames = frames_of(&plan, |position| feed.log.reader(position), &feed.definitions)?;
-            Ok(PendingCut::from_plan(&plan, &frames))
+            PendingCut::from_plan(&plan, &frames).map_err(Unread::Plan)
         })
         .await
     }
@@ -85,8 +90,9 @@ impl Feed {
     async fn read_blocking<T: Send + 'static>(
         &self,
         what: &str,
-        read: impl Fn(&Sources) -> Result<T, LogError> + Clone + Send + 'static,
+        read: impl Fn(&Sources) -> Result<T, Unread> + Clone + Send + 'static,
     ) -> Result<T, Stopped> {
+        let mut wait = super::feed::NOTE_AGAIN.min(READ_AGAIN);
         loop {
             let sources = Sources { log: Arc::clone(&self.log), definitions: Arc::clone(&self.definitions) };
             let read = read.clone();
@@ -100,9 +106,29 @@ impl Feed {
                     tracing::error!(log = self.name.name(), %error, "{what} cannot be read, will try again")
                 }
             }
-            self.pause(super::feed::NOTE_AGAIN).await?;
+            self.pause(wait).await?;
+            wait = (wait * 2).min(READ_AGAIN);
         }
     }
+}
+
+/// Why the log cannot be read now. Nothing of it counts as gone.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    /// The disk refuses.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A frame is there, and what is in it cannot be told.
+    #[error("frame {position} cannot be decoded: {source}")]
+    Frame {
+        /// Which one.
+        position: Position,
+        /// Why.
+        source: EntryError,
+    },
+    /// A frame is there, and has not the rows that a cut names.
+    #[error("{0}")]
+    Plan(String),
 }
 
 /// What a thread reads from.
@@ -111,12 +137,12 @@ struct Sources {
     definitions: Arc<Definitions>,
 }
 
-/// The frames that a plan names, as far as they can be read.
+/// The frames that a plan names and that the log still has: one that is missing has left it, or is in quarantine.
 fn frames_of(
     plan: &CutPlan,
     open: impl Fn(Position) -> LogReader,
     definitions: &Definitions,
-) -> Result<HashMap<Position, Arc<RequestEntry>>, LogError> {
+) -> Result<HashMap<Position, Arc<RequestEntry>>, Unread> {
     let mut frames = HashMap::new();
     let mut positions: Vec<Position> = plan.sources.iter().map(|source| source.position).collect();
     positions.sort_unstable();
@@ -129,12 +155,13 @@ fn frames_of(
             if frame.position < position {
                 continue;
             }
-            if frame.position == position
-                && let Ok(Entry::Request(request)) = Entry::decode(frame.kind, &frame.body, definitions)
-            {
-                frames.insert(position, Arc::new(request));
-            } else if frame.position > position {
+            if frame.position > position {
                 reader = open(frame.position);
+                break;
+            }
+            let decoded = Entry::decode(frame.kind, &frame.body, definitions);
+            if let Entry::Request(request) = decoded.map_err(|source| Unread::Frame { position, source })? {
+                frames.insert(position, Arc::new(request));
             }
             break;
         }

@@ -1,0 +1,125 @@
+//! A store in memory: cuts in, their numbers out, each once, as the contract asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::AsArray as _;
+use arrow::datatypes::Int64Type;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::registry::{StoreKind, TableDef};
+use crate::store::read::{ReadQuery, RowStream};
+use crate::store::{Cut, Store, StoreError};
+
+#[derive(Debug)]
+pub(super) struct TestStore {
+    kind: StoreKind,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What it does with the cuts of a table instead of storing them.
+    pub(super) instead: HashMap<String, Instead>,
+    /// Numbers by cut.
+    pub(super) cuts: BTreeMap<u64, Vec<i64>>,
+    /// The last cut of each lane; of Timescale only.
+    pub(super) lanes: HashMap<u32, u64>,
+    /// Numbers of all cuts that it was asked to store.
+    pub(super) asked: Vec<u64>,
+}
+
+/// What a store may do with a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Instead {
+    /// It says nothing and has nothing.
+    Hang,
+    /// It has another table.
+    Refuse,
+}
+
+impl TestStore {
+    pub(super) fn new(kind: StoreKind) -> Arc<Self> {
+        Arc::new(Self { kind, state: Mutex::default() })
+    }
+
+    pub(super) fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+        look(&mut self.state.lock())
+    }
+
+    /// From now on cuts of the table meet with this.
+    pub(super) fn instead(&self, table: &str, what: Option<Instead>) {
+        self.with(|state| match what {
+            Some(what) => drop(state.instead.insert(table.to_owned(), what)),
+            None => drop(state.instead.remove(table)),
+        });
+    }
+
+    /// All numbers that it has, in order.
+    pub(super) fn numbers(&self) -> Vec<i64> {
+        let mut numbers: Vec<i64> = self.with(|state| state.cuts.values().flatten().copied().collect());
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+#[async_trait]
+impl Store for TestStore {
+    fn kind(&self) -> StoreKind {
+        self.kind
+    }
+
+    fn ddl(&self, _: &TableDef) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn prepare(&self, _: &TableDef) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
+        let table = cut.batch.table().name().to_string();
+        let instead = self.with(|state| {
+            state.asked.push(cut.number);
+            state.instead.get(&table).copied()
+        });
+        match instead {
+            Some(Instead::Hang) => std::future::pending().await,
+            Some(Instead::Refuse) => {
+                return Err(StoreError::Schema { store: self.kind.name(), reason: "no such table".to_owned() });
+            }
+            None => {}
+        }
+        let numbers = cut.batch.rows().column(1).as_primitive::<Int64Type>().values().to_vec();
+        self.with(|state| {
+            if self.kind == StoreKind::Timescale {
+                let at = state.lanes.get(&cut.lane).copied().unwrap_or(0);
+                if at >= cut.number {
+                    assert!(!cut.fresh, "cut {} was never sent, and lane {} is at {at}", cut.number, cut.lane);
+                    return Ok(());
+                }
+                if at < cut.previous {
+                    return Err(StoreError::Regressed { store: "timescale", lane_at: at });
+                }
+                state.lanes.insert(cut.lane, cut.number);
+            }
+            if let Some(known) = state.cuts.insert(cut.number, numbers.clone()) {
+                assert!(!cut.fresh && known == numbers, "cut {} comes again with other rows", cut.number);
+            }
+            Ok(())
+        })
+    }
+
+    async fn progress(&self, _: u64) -> Result<HashMap<u32, u64>, StoreError> {
+        Ok(self.with(|state| state.lanes.clone()))
+    }
+
+    async fn read(&self, _: ReadQuery) -> Result<RowStream, StoreError> {
+        Ok(Box::pin(futures::stream::empty()))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
