@@ -71,7 +71,9 @@ impl PendingCut {
                 Some(frame) => pieces.push(piece_of(source, &key, frame).ok_or_else(|| {
                     format!("frame {} has not the rows that cut {} names", source.position, plan.number)
                 })?),
-                None => tracing::error!(cut = plan.number, position = %source.position, rows = source.count, "rows of a cut are not in the log any more"),
+                None => {
+                    tracing::error!(cut = plan.number, position = %source.position, rows = source.count, "rows of a cut are not in the log any more")
+                }
             }
         }
         Ok((!pieces.is_empty()).then(|| Self {

@@ -182,7 +182,11 @@ impl Feed {
         loop {
             let note = Some((Arc::new(Recent::Note), NOTE_BYTES));
             match self.unless_halted(self.log.append(Entry::CUTS, body.clone(), note)).await? {
-                Ok(_) => return Ok(()),
+                // Once more, elsewhere on the disk, and before anything that follows from it.
+                Ok(_) => {
+                    self.append_body_lazily(Entry::CUTS_AGAIN, body);
+                    return Ok(());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the log does not take the plan of a cut, will try again")
                 }
@@ -197,7 +201,9 @@ impl Feed {
         let cuts: Vec<PendingCut> =
             rows.into_iter().map(|(key, pieces)| self.new_cut(NO_LANE, key, pieces)).collect();
         let created = cuts.iter().map(PendingCut::plan).collect();
-        self.append_lazily(&Entry::Cuts(CutsEntry { retired: Vec::new(), created }));
+        let body = self.encode(&Entry::Cuts(CutsEntry { retired: Vec::new(), created }));
+        self.append_body_lazily(Entry::CUTS, body.clone());
+        self.append_body_lazily(Entry::CUTS_AGAIN, body);
         for cut in &cuts {
             for piece in &cut.pieces {
                 self.frames.settle(piece.position, piece.batch.len(), Refusals::default());
@@ -236,8 +242,25 @@ impl Feed {
     }
 
     fn append_lazily(&self, entry: &Entry) {
-        let note = Some((Arc::new(Recent::Note), NOTE_BYTES));
-        self.log.append_lazily(entry.kind(), self.encode(entry), note);
+        self.append_body_lazily(entry.kind(), self.encode(entry));
+    }
+
+    fn append_body_lazily(&self, kind: u8, body: Vec<bytes::Bytes>) {
+        self.log.append_lazily(kind, body, Some((Arc::new(Recent::Note), NOTE_BYTES)));
+    }
+
+    /// Makes durable that delivery goes on without `count` notes of cuts that are lost.
+    pub(super) async fn give_up_notes(&self, count: u32) -> Result<(), Stopped> {
+        let body = self.encode(&Entry::CutsAgain(CutsEntry::default()));
+        for _ in 0..count {
+            while let Err(error) =
+                self.unless_halted(self.log.append(Entry::CUTS_AGAIN, body.clone(), None)).await?
+            {
+                tracing::warn!(%error, "the log does not take a note, will try again");
+                self.pause(NOTE_AGAIN).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The body of a note. Its lists are far shorter than the format allows.

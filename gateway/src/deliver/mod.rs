@@ -20,6 +20,7 @@ pub mod dead_letters;
 mod feed;
 mod frames;
 mod gather;
+mod hold;
 mod lane;
 mod open;
 mod partition;

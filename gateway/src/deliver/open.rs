@@ -18,6 +18,7 @@ use super::cold::{ColdLane, ColdQueue, ColdWork};
 use super::feed::Feed;
 use super::frames::Frames;
 use super::gather::Gather;
+use super::hold;
 use super::lane::{Lane, key_of};
 use super::resume::Resume;
 use super::{CutLimits, Delivery, LogName, Recent};
@@ -156,6 +157,7 @@ impl Delivery {
         let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes)?;
 
         let parts = Parts {
+            directory,
             metrics: &self.metrics,
             definitions: &self.definitions,
             drain: &self.drain,
@@ -196,6 +198,7 @@ fn open_log(
     let started = std::time::Instant::now();
     let (log, recovery) = Log::open(Arc::clone(disk), &directory.join(name.name()), name.name(), options)?;
     let resume = Resume::scan(
+        name.name(),
         log.reader(log.oldest()),
         (log.oldest(), recovery.last),
         |position, appended_at, header| {
@@ -211,6 +214,7 @@ fn open_log(
 
 /// What all feeds share.
 struct Parts<'a> {
+    directory: &'a Path,
     metrics: &'a Arc<Metrics>,
     definitions: &'a Arc<Definitions>,
     drain: &'a CancellationToken,
@@ -258,6 +262,7 @@ impl Parts<'_> {
             halt: self.halt.clone(),
         });
         let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
+        let held = resume.lost_notes();
         let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
         let mut pending_cold = Vec::new();
         for plan in std::mem::take(&mut resume.cuts).into_values() {
@@ -272,16 +277,29 @@ impl Parts<'_> {
             feed.gather.hold(key_of(&plan));
             pending[usize::try_from(plan.lane % lanes).unwrap_or(0)].push(plan);
         }
+        let (released, hold) = watch::channel(held == 0);
         for (number, pending) in (0..lanes).zip(pending) {
             let lane = Lane { feed: Arc::clone(&feed), number };
-            tasks.push(tokio::spawn(lane.run(pending)));
+            tasks.push(tokio::spawn(after(hold.clone(), lane.run(pending))));
         }
         if let Some(queue) = &feed.cold {
             queue.push(pending_cold);
             let lane = ColdLane { feed: Arc::clone(&feed), store: Arc::clone(self.cold) };
-            tasks.push(tokio::spawn(lane.run(self.prepared[StoreKind::ClickHouse as usize].subscribe())));
+            let run = lane.run(self.prepared[StoreKind::ClickHouse as usize].subscribe());
+            tasks.push(tokio::spawn(after(hold.clone(), run)));
         }
-        tasks.push(tokio::spawn(Arc::clone(&feed).read(resume)));
+        tasks.push(tokio::spawn(after(hold, Arc::clone(&feed).read(resume))));
+        if held > 0 {
+            let directory = self.directory.join(name.name());
+            tasks.push(tokio::spawn(hold::until_told(Arc::clone(&feed), directory, held, released)));
+        }
         feed
+    }
+}
+
+/// Runs a task of delivery once it may begin, and not at all when the gateway ends before.
+async fn after(mut hold: watch::Receiver<bool>, task: impl Future<Output = ()>) {
+    if hold.wait_for(|released| *released).await.is_ok() {
+        task.await;
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
 use super::lane::Lane;
-use crate::wal::entry::{CutPlan, Entry, EntryError, RequestEntry, Tier};
+use crate::wal::entry::{CutPlan, Entry, EntryError, EntryHeader, RequestEntry, Tier};
 use crate::wal::{Definitions, LogError, LogReader, Position};
 
 /// Longest wait before the log is read again that could not be.
@@ -55,12 +55,12 @@ impl Feed {
             let mut plans = BTreeMap::new();
             let mut reader = feed.log.reader(feed.log.oldest());
             while let Some(frame) = reader.next()? {
-                if frame.kind != Entry::CUTS {
-                    continue;
-                }
-                let Ok(Entry::Cuts(cuts)) = Entry::decode(frame.kind, &frame.body, &feed.definitions) else {
-                    continue;
+                let cuts = match frame.kind {
+                    Entry::CUTS | Entry::CUTS_AGAIN => Entry::decode_header(frame.kind, &frame.body),
+                    _ => continue,
                 };
+                // A second copy says what the first one did, or stands for one that is damaged.
+                let Ok(EntryHeader::Cuts(cuts) | EntryHeader::CutsAgain(cuts)) = cuts else { continue };
                 for retired in &cuts.retired {
                     plans.remove(retired);
                 }

@@ -2,9 +2,13 @@
 //! out.
 //!
 //! The log tells it all: data frames, then the plans of the cuts that hold their rows, then notes that cuts are done. A
-//! note may be missing: its cut is sent again, and the store says that it has it.
+//! note that a cut is done may be missing: its cut is sent again, and the store says that it has it.
+//!
+//! A plan that is missing would double rows: they would count as free, and be sent under another name. Each note of plans
+//! is therefore in the log twice, and the log tells how many of them were in a range that is damaged. What no second copy
+//! makes good, and no low-water mark makes meaningless, is [`Resume::lost_notes`]: nothing of such a log may be sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +37,10 @@ pub(super) struct Resume {
     pub(super) lanes: HashMap<u32, u64>,
     /// The highest number that a cut has.
     last_cut: u64,
+    /// Checksums of notes of plans whose second copy has not come yet.
+    single: HashSet<u128>,
+    /// How many notes of plans are lost before the frame at a position.
+    lost: BTreeMap<Position, u32>,
 }
 
 /// Rows of one frame that cuts hold, by batch, table and partition.
@@ -54,6 +62,7 @@ struct HeldRows {
 impl Resume {
     /// Reads the whole log, whose frames are `oldest` to `last`, as far as they can be read. Blocks on the disk. `each` sees every request that is still there, oldest first.
     pub(super) fn scan(
+        log: &str,
         mut reader: LogReader,
         (oldest, last): (Position, Position),
         mut each: impl FnMut(Position, SystemTime, RequestHeader),
@@ -61,22 +70,66 @@ impl Resume {
         let mut resume = Self { from: oldest, until: last, ..Self::default() };
         while let Some(frame) = reader.next()? {
             resume.until = resume.until.max(frame.position);
+            resume.notes_are_lost(frame.position, reader.take_missing_notes());
             match Entry::decode_header(frame.kind, &frame.body) {
                 Ok(header) => {
-                    let at = UNIX_EPOCH + Duration::from_nanos(frame.appended_at);
-                    resume.apply(frame.position, header, &mut |header| each(frame.position, at, header));
+                    if !resume.is_second_copy(frame.kind, &frame.body) {
+                        let at = UNIX_EPOCH + Duration::from_nanos(frame.appended_at);
+                        resume.apply(frame.position, header, &mut |header| each(frame.position, at, header));
+                    }
+                }
+                Err(error) if error.is_of_newer_version() => {
+                    return Err(LogError::NewerFrame {
+                        log: log.to_owned(),
+                        position: frame.position,
+                        reason: error.to_string(),
+                    });
                 }
                 Err(error) => {
-                    // It stands for a row that is never settled.
-                    if frame.kind == Entry::REQUEST {
-                        resume.open.insert(frame.position, 1);
+                    match frame.kind {
+                        // It stands for a row that is never settled.
+                        Entry::REQUEST => drop(resume.open.insert(frame.position, 1)),
+                        Entry::CUTS => resume.notes_are_lost(frame.position.next(), 1),
+                        _ => {}
                     }
                     tracing::error!(position = %frame.position, %error, "a frame cannot be decoded: it stays in the log");
                 }
             }
         }
+        resume.notes_are_lost(resume.until.next(), reader.take_missing_notes());
         resume.finish();
         Ok(resume)
+    }
+
+    /// Notes of plans are lost before the frame at this position.
+    fn notes_are_lost(&mut self, before: Position, count: u32) {
+        if count > 0 {
+            *self.lost.entry(before).or_default() += count;
+        }
+    }
+
+    /// Whether this is the second copy of a note whose first one was read. One whose first copy is lost makes that good.
+    fn is_second_copy(&mut self, kind: u8, body: &[u8]) -> bool {
+        let name = || twox_hash::XxHash3_128::oneshot(body);
+        match kind {
+            Entry::CUTS => drop(self.single.insert(name())),
+            Entry::CUTS_AGAIN if self.single.remove(&name()) => return true,
+            Entry::CUTS_AGAIN => {
+                if let Some(mut first) = self.lost.first_entry() {
+                    *first.get_mut() -= 1;
+                    if *first.get() == 0 {
+                        first.remove();
+                    }
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// How many notes of plans are lost that may have said of rows, not settled since, in which cut they are.
+    pub(super) fn lost_notes(&self) -> u32 {
+        self.lost.values().sum()
     }
 
     fn settle(&mut self, plan: &CutPlan) {
@@ -97,6 +150,9 @@ impl Resume {
         for (_, plan) in self.cuts.extract_if(.., |_, plan| plan.lane == NO_LANE).collect::<Vec<_>>() {
             self.settle(&plan);
         }
+        // The note that retired it is lost, and its rows were settled by what replaced it.
+        let open = &self.open;
+        self.cuts.retain(|_, plan| plan.sources.iter().any(|source| open.contains_key(&source.position)));
         self.from = self.open.first_key_value().map_or(self.until.next(), |(position, _)| *position);
     }
 
@@ -108,7 +164,7 @@ impl Resume {
                 }
                 each(request);
             }
-            EntryHeader::Cuts(cuts) => self.cuts(cuts),
+            EntryHeader::Cuts(cuts) | EntryHeader::CutsAgain(cuts) => self.cuts(cuts),
             EntryHeader::Done(done) => self.done(&done),
         }
     }
@@ -151,6 +207,8 @@ impl Resume {
             }
             self.settle(&plan);
         }
+        // A lost note can only have told of frames before it.
+        self.lost.retain(|before, _| *before > done.low_water);
         // What is before the low-water mark was settled, by notes that may have left the log already.
         let still_open = self.open.split_off(&done.low_water);
         for position in std::mem::replace(&mut self.open, still_open).into_keys() {

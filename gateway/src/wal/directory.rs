@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::budget::{Segment, Segments};
 use super::disk::{Disk, DiskFile};
+use super::frame::Notes;
 use super::quarantine::{Quarantine, Quarantined};
 use super::scan::{Bounds, Damage};
 use super::segment::{self, Identity};
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) durable_end: u64,
     /// Bytes of the last segment that are durable; they end with the frame before `durable_end`.
     pub(super) durable_bytes: u64,
+    /// The notes before `durable_end`.
+    pub(super) durable_notes: Notes,
     pub(super) quarantine: Quarantine,
     pub(super) health: Health,
     /// Whether a segment was removed and the directory has not been synced since.

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | 4 | length of the body |
 //! | 4 | 1 | kind: 0 for a mark, others as [`entry`](super::entry) says |
-//! | 5 | 3 | zero |
+//! | 5 | 3 | how many notes of cuts (kind 2) stand before this frame, from 1 and modulo 2^24 - 1; 0 in format 1 |
 //! | 8 | 8 | position |
 //! | 16 | 8 | time of the append, nanoseconds since 1970 |
 //! | 24 | 8 | `synced`: every frame before this position was durable when this one was written |
@@ -21,6 +21,9 @@
 //! `synced` tells a torn tail from damage: what cannot be read at position p was acknowledged if a frame behind it was
 //! written when p was already durable, and was lost by a crash before its acknowledgement if no such frame is there.
 //!
+//! The number of **notes** before a frame tells what a damaged range has cost: a note that is lost takes with it which rows
+//! are on their way in which cut, and delivering them once more would double them ([`Notes`]).
+//!
 //! The seed is random per log and in no row or message, so that a body cannot hold bytes that pass for a frame.
 
 /// Bytes before a body.
@@ -31,6 +34,9 @@ pub(super) const ALIGNMENT: u64 = 8;
 
 /// The kind of a mark.
 pub(super) const MARK_KIND: u8 = 0;
+
+/// The kind of frames whose number stands in every frame behind them.
+pub(super) const NOTE_KIND: u8 = 2;
 
 /// Longest body.
 pub const MAX_BODY_BYTES: u64 = 1 << 30;
@@ -46,6 +52,46 @@ pub(super) struct Head {
     /// Every frame before this position was durable when this one was written.
     pub(super) synced: u64,
     pub(super) body_crc: u32,
+    /// The notes before this frame.
+    pub(super) notes: Notes,
+}
+
+/// How many frames of [`NOTE_KIND`] stand before a place of the log, modulo 2^24 - 1. By default nobody counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Notes(u32);
+
+impl Notes {
+    /// None yet.
+    pub(super) const FIRST: Self = Self(1);
+    /// Nobody counted: the frame is of format 1.
+    pub(super) const UNCOUNTED: Self = Self(0);
+    const MODULUS: u32 = (1 << 24) - 1;
+
+    /// The number from its four bytes in a segment's header.
+    pub(super) fn new(number: u32) -> Self {
+        if number <= Self::MODULUS { Self(number) } else { Self::UNCOUNTED }
+    }
+
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The number behind a frame of this kind.
+    pub(super) fn after(self, kind: u8) -> Self {
+        match self {
+            Self::UNCOUNTED => self,
+            Self(number) if kind == NOTE_KIND => Self(number % Self::MODULUS + 1),
+            unchanged => unchanged,
+        }
+    }
+
+    /// How many notes are between `earlier` and this place; 0 when nobody counted.
+    pub(super) fn since(self, earlier: Self) -> u32 {
+        if self == Self::UNCOUNTED || earlier == Self::UNCOUNTED {
+            return 0;
+        }
+        (self.0 + Self::MODULUS - earlier.0) % Self::MODULUS
+    }
 }
 
 impl Head {
@@ -53,6 +99,8 @@ impl Head {
         let mut bytes = [0; HEAD_BYTES];
         bytes[0..4].copy_from_slice(&self.body_bytes.to_le_bytes());
         bytes[4] = self.kind;
+        let [first, second, third, _] = self.notes.0.to_le_bytes();
+        bytes[5..8].copy_from_slice(&[first, second, third]);
         bytes[8..16].copy_from_slice(&self.position.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.appended_at.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.synced.to_le_bytes());
@@ -64,10 +112,6 @@ impl Head {
 
     /// None: these bytes are not the head of a frame of the log with this seed.
     pub(super) fn decode(bytes: &[u8; HEAD_BYTES], seed: u32) -> Option<Self> {
-        // Cheap tests first: recovery looks for heads at every eighth byte of a damaged range.
-        if bytes[5..8] != [0; 3] {
-            return None;
-        }
         let head = Self {
             body_bytes: u32::from_le_bytes(part(bytes, 0)),
             kind: bytes[4],
@@ -75,7 +119,9 @@ impl Head {
             appended_at: u64::from_le_bytes(part(bytes, 16)),
             synced: u64::from_le_bytes(part(bytes, 24)),
             body_crc: u32::from_le_bytes(part(bytes, 32)),
+            notes: Notes(u32::from_le_bytes([bytes[5], bytes[6], bytes[7], 0])),
         };
+        // Cheap tests first: recovery looks for heads at every eighth byte of a damaged range.
         let sane = u64::from(head.body_bytes) <= MAX_BODY_BYTES
             && head.position > 0
             && head.synced <= head.position

@@ -48,7 +48,7 @@ impl<T: Send + Sync + 'static> Log<T> {
         options: LogOptions,
     ) -> Result<(Arc<Self>, Recovery), LogError> {
         debug_assert!(name.len() <= MAX_NAME_BYTES, "{name:?} is too long for a log");
-        let Recovered { directory, lock, active, recovery } = recovery::open(disk, directory, name, options)?;
+        let Recovered { directory, lock, active, notes, recovery } = recovery::open(disk, directory, name, options)?;
         let directory = Arc::new(directory);
         let queue = Arc::new(Queue::new());
         let ring = Arc::new(Mutex::new(Ring::new(options.recent_bytes)));
@@ -60,7 +60,7 @@ impl<T: Send + Sync + 'static> Log<T> {
             Arc::clone(&ring),
             synced_sender,
             lock,
-            active,
+            (active, notes),
         );
         writer.set_aside();
         std::thread::Builder::new()

@@ -138,6 +138,16 @@ pub enum LogError {
         /// The newest format that this version reads.
         known: u32,
     },
+    /// A frame was written by a newer version.
+    #[error("log {log:?}: frame {position} is of a newer version of Tidewell: {reason}")]
+    NewerFrame {
+        /// The log's name.
+        log: String,
+        /// The frame.
+        position: Position,
+        /// What of it is not known.
+        reason: String,
+    },
     /// The segment belongs to another log.
     #[error("{} is not a segment of log {log:?}: {reason}; move it away", path.display())]
     Foreign {

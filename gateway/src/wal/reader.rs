@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::directory::Directory;
 use super::disk::DiskFile;
+use super::frame::{MARK_KIND, Notes};
 use super::scan::{Item, Scan};
-use super::segment;
+use super::segment::{self, Found, Header};
 use super::{LogError, Position};
 
 /// A frame of the log.
@@ -32,6 +33,14 @@ pub struct LogReader {
     directory: Arc<Directory>,
     next: u64,
     open: Option<Open>,
+    notes: NotesAhead,
+}
+
+/// How many notes should stand before what is read next.
+#[derive(Debug)]
+struct NotesAhead {
+    expected: Notes,
+    missing: u32,
 }
 
 /// The segment that is read.
@@ -42,14 +51,29 @@ struct Open {
     scan: Scan,
 }
 
+impl NotesAhead {
+    /// A frame of this kind has so many notes before it.
+    fn pass(&mut self, notes: Notes, kind: u8) {
+        self.missing = self.missing.saturating_add(notes.since(self.expected));
+        self.expected = notes.after(kind);
+    }
+}
+
 impl LogReader {
     pub(super) fn new(directory: Arc<Directory>, from: Position) -> Self {
-        Self { directory, next: from.0.max(1), open: None }
+        let notes = NotesAhead { expected: Notes::UNCOUNTED, missing: 0 };
+        Self { directory, next: from.0.max(1), open: None, notes }
     }
 
     /// The position from which the next frame is looked for.
     pub fn position(&self) -> Position {
         Position(self.next)
+    }
+
+    /// How many notes of cuts were in what could not be read since this was asked last. After an error of
+    /// [`LogReader::next`] it says nothing.
+    pub fn take_missing_notes(&mut self) -> u32 {
+        std::mem::take(&mut self.notes.missing)
     }
 
     /// The next durable frame; none when everything durable has been read. After an error the same frame is tried again.
@@ -62,6 +86,10 @@ impl LogReader {
             let Some((first, bounds, closed)) = self.directory.find(self.next) else { return Ok(None) };
             self.next = self.next.max(first);
             if self.next >= bounds.position && !closed {
+                let (end, notes) = self.directory.with(|state| (state.durable_end, state.durable_notes));
+                if end == self.next {
+                    self.notes.pass(notes, MARK_KIND);
+                }
                 return Ok(None);
             }
             let io_error = |source| {
@@ -76,6 +104,9 @@ impl LogReader {
                 None => {
                     let path = segment::path(&self.directory.path, Position(first));
                     let file = self.directory.disk.open(&path, false).map_err(io_error)?;
+                    if let Found::Header(header) = Header::read(&*file).map_err(io_error)? {
+                        self.notes.pass(header.notes, MARK_KIND);
+                    }
                     let scan = Scan::new(Arc::clone(&file), self.directory.identity.seed, first, bounds);
                     Open { first, file, scan }
                 }
@@ -87,11 +118,13 @@ impl LogReader {
                     let error = io_error(source);
                     // What was read ahead may be a part only.
                     self.open = None;
+                    self.notes.expected = Notes::UNCOUNTED;
                     return Err(error);
                 }
             };
             match item {
                 Some(Item::Frame(head, body)) => {
+                    self.notes.pass(head.notes, head.kind);
                     if head.position < self.next {
                         continue;
                     }
@@ -103,7 +136,7 @@ impl LogReader {
                         body,
                     }));
                 }
-                Some(Item::Mark(_)) => {}
+                Some(Item::Mark(head)) => self.notes.pass(head.notes, head.kind),
                 Some(Item::Damage(damage)) if damage.positions.is_empty() => {}
                 Some(Item::Damage(damage)) => {
                     self.next = self.next.max(damage.positions.end);

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::budget::{Segment, Segments, ago};
 use super::directory::{Directory, State, lock_path, report};
 use super::disk::{Disk, DiskFile, Listed};
+use super::frame::Notes;
 use super::quarantine::{Quarantine, Quarantined};
 use super::scan::{Bounds, Damage, Item, Scan};
 use super::segment::{self, FORMAT, FRAMES_AT, Found, Header, Identity};
@@ -47,6 +48,8 @@ pub(super) struct Recovered {
     pub(super) lock: Arc<dyn DiskFile>,
     /// The last segment.
     pub(super) active: Arc<dyn DiskFile>,
+    /// The notes before the next frame. Uncounted: the last segment is of an older format.
+    pub(super) notes: Notes,
     pub(super) recovery: Recovery,
 }
 
@@ -59,6 +62,8 @@ pub(super) struct Tail {
     pub(super) end: u64,
     /// Damage before `bytes`.
     pub(super) damaged: Vec<Damage>,
+    /// The notes before the next frame.
+    pub(super) notes: Notes,
 }
 
 /// Opens or creates the log `name` in `path`.
@@ -134,11 +139,12 @@ pub(super) fn open(
         segments: table,
         durable_end: tail.end,
         durable_bytes: tail.bytes,
+        durable_notes: tail.notes,
         quarantine,
         ..State::default()
     };
     let directory = Directory::new(path.to_owned(), disk, identity, options, state);
-    Ok(Recovered { directory, lock, active, recovery })
+    Ok(Recovered { directory, lock, active, notes: tail.notes, recovery })
 }
 
 fn create(
@@ -150,14 +156,20 @@ fn create(
 ) -> Result<Recovered, LogError> {
     let identity = Identity::new(name);
     let first = Position(1);
-    let header = Header { identity: identity.clone(), first, created_at: now_nanos() };
+    let header = Header { identity: identity.clone(), first, created_at: now_nanos(), notes: Notes::FIRST };
     let active = header
         .create(&*disk, path)
         .map_err(|source| LogError::io(name, &segment::path(path, first), source))?;
     drop(active.reserve(options.segment_bytes));
     let mut segments = Segments::default();
     segments.push(Segment { first: first.0, bytes: FRAMES_AT, written_at: Instant::now() });
-    let state = State { segments, durable_end: first.0, durable_bytes: FRAMES_AT, ..State::default() };
+    let state = State {
+        segments,
+        durable_end: first.0,
+        durable_bytes: FRAMES_AT,
+        durable_notes: Notes::FIRST,
+        ..State::default()
+    };
     let recovery = Recovery {
         created: true,
         segments: 1,
@@ -167,7 +179,7 @@ fn create(
         truncated_bytes: 0,
     };
     let directory = Directory::new(path.to_owned(), disk, identity, options, state);
-    Ok(Recovered { directory, lock, active, recovery })
+    Ok(Recovered { directory, lock, active, notes: Notes::FIRST, recovery })
 }
 
 /// What the segments have in common; none when there are none.
@@ -202,22 +214,32 @@ pub(super) fn read_tail(file: &Arc<dyn DiskFile>, seed: u32, first: u64, bytes: 
     let mut scan = Scan::new(Arc::clone(file), seed, first, Bounds { bytes, position: u64::MAX });
     // Everything before this position was durable before the crash.
     let mut synced = first;
-    let mut found = Vec::new();
+    let mut notes = match Header::read(&**file)? {
+        Found::Header(header) => header.notes,
+        Found::Newer(_) | Found::Damaged => Notes::UNCOUNTED,
+    };
+    // Each with the notes before it.
+    let mut found: Vec<(Damage, Notes)> = Vec::new();
     while let Some(item) = scan.next()? {
         match item {
-            Item::Frame(head, _) | Item::Mark(head) => synced = synced.max(head.synced),
+            Item::Frame(head, _) | Item::Mark(head) => {
+                synced = synced.max(head.synced);
+                notes = head.notes.after(head.kind);
+            }
             Item::Damage(damage) if damage.is_a_mark(bytes) => {}
-            Item::Damage(damage) => found.push(damage),
+            Item::Damage(damage) => found.push((damage, notes)),
         }
     }
-    let is_torn = |damage: &Damage| damage.bytes.end >= bytes || damage.positions.start >= synced;
+    let is_torn =
+        |(damage, _): &(Damage, Notes)| damage.bytes.end >= bytes || damage.positions.start >= synced;
     let torn = found.iter().position(is_torn);
-    Ok(match torn.and_then(|at| Some((at, found.get(at)?.clone()))) {
-        Some((at, damage)) => {
-            found.truncate(at);
-            Tail { bytes: damage.bytes.start, end: damage.positions.start, damaged: found }
+    let torn = torn.and_then(|at| found.drain(at..).next());
+    let damaged = found.into_iter().map(|(damage, _)| damage).collect();
+    Ok(match torn {
+        Some((damage, notes)) => {
+            Tail { bytes: damage.bytes.start, end: damage.positions.start, damaged, notes }
         }
-        None => Tail { bytes, end: scan.expected(), damaged: found },
+        None => Tail { bytes, end: scan.expected(), damaged, notes },
     })
 }
 

@@ -11,14 +11,18 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `TIDEWAL` and a line feed |
-//! | 8 | 4 | format version, 1; a newer one is refused before anything else is looked at |
+//! | 8 | 4 | format version, 2; a newer one is refused before anything else is looked at |
 //! | 12 | 4 | seed of the frames' checksums, random, the same in all segments of a log |
 //! | 16 | 8 | incarnation of the log, random and less than 2^63, the same in all segments |
 //! | 24 | 8 | position of the first frame |
 //! | 32 | 8 | time of creation, nanoseconds since 1970 |
 //! | 40 | 32 | name of the log, UTF-8, filled up with zeros |
-//! | 72 | 52 | zero |
+//! | 72 | 4 | the number of notes before the first frame, as frames have it |
+//! | 76 | 48 | zero |
 //! | 124 | 4 | CRC-32 of bytes 0 to 123 |
+//!
+//! Format 1 is read, and no frame is added to a segment of it: its frames and headers do not number the notes of cuts, and
+//! its readers know neither cuts for the cold tier nor the second copies of notes.
 //!
 //! Guaranteed: a file with the name of a segment has a durable header, because it gets its name only after the header
 //! was synced. The frames of a segment end where the next segment begins: what lies behind in the file is void.
@@ -28,10 +32,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, read_full, write_full};
+use super::frame::Notes;
 use super::{LogError, Position};
 
 /// The newest format that this version reads, and the one that it writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Bytes of both copies of the header.
 const HEADER_BYTES: usize = 2 * COPY_BYTES;
@@ -73,12 +78,14 @@ pub(super) struct Header {
     pub(super) first: Position,
     /// Nanoseconds since 1970.
     pub(super) created_at: u64,
+    /// The notes before its first frame.
+    pub(super) notes: Notes,
 }
 
 /// What is where the header should be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A header of this format.
+    /// A header of a format that this version reads.
     Header(Header),
     /// A header of a newer format, with its version.
     Newer(u32),
@@ -99,6 +106,7 @@ impl Header {
         for (place, byte) in copy[40..40 + MAX_NAME_BYTES].iter_mut().zip(name) {
             *place = *byte;
         }
+        copy[72..76].copy_from_slice(&self.notes.number().to_le_bytes());
         let crc = crc32fast::hash(&copy[..CRC_AT]);
         copy[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         let mut both = [0; HEADER_BYTES];
@@ -122,7 +130,7 @@ impl Header {
 
     fn decode_copy(copy: &[u8]) -> Option<Self> {
         let sound = copy.starts_with(MAGIC)
-            && word(copy, 8) == FORMAT
+            && (1..=FORMAT).contains(&word(copy, 8))
             && word(copy, CRC_AT) == crc32fast::hash(copy.get(..CRC_AT)?);
         if !sound {
             return None;
@@ -137,6 +145,7 @@ impl Header {
             },
             first: Position(long(copy, 24)),
             created_at: long(copy, 32),
+            notes: Notes::new(word(copy, 72)),
         })
     }
 

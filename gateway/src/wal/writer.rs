@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::budget::limit;
 use super::directory::Directory;
 use super::disk::{DiskFile, write_full};
-use super::frame::{HEAD_BYTES, Head, MARK_KIND, body_crc};
+use super::frame::{HEAD_BYTES, Head, MARK_KIND, Notes, body_crc};
 use super::queue::{Pending, Queue, Work};
 use super::recovery::now_nanos;
 use super::reserve::Reserve;
@@ -49,6 +49,10 @@ pub(super) struct Writer<T> {
     next: u64,
     /// The first position that is not durable.
     durable: u64,
+    /// The notes before the next frame.
+    notes: Notes,
+    /// The notes before the first position that is not durable.
+    durable_notes: Notes,
     /// Since when frames that nobody waits for have been waiting for a sync.
     lazy_since: Option<Instant>,
     /// When a new segment may be tried after a failure.
@@ -75,7 +79,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
         ring: Arc<Mutex<Ring<T>>>,
         synced: watch::Sender<Position>,
         lock: Arc<dyn DiskFile>,
-        file: Arc<dyn DiskFile>,
+        (file, notes): (Arc<dyn DiskFile>, Notes),
     ) -> Self {
         let (first, bytes, next) = directory.with(|state| {
             let first = state.segments.find(u64::MAX).map_or(1, |(segment, _)| segment.first);
@@ -92,6 +96,8 @@ impl<T: Send + Sync + 'static> Writer<T> {
             active,
             next,
             durable: next,
+            notes,
+            durable_notes: notes,
             lazy_since: None,
             retry_at: Instant::now(),
             reason: Arc::from("nothing was tried"),
@@ -107,6 +113,11 @@ impl<T: Send + Sync + 'static> Writer<T> {
 
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
+        if self.notes == Notes::UNCOUNTED {
+            // Of an older format, whose readers would take what is written now for what it is not.
+            (self.notes, self.durable_notes) = (Notes::FIRST, Notes::FIRST);
+            self.roll();
+        }
         loop {
             match self.queue.take(self.patience()) {
                 Work::Group(group) => self.commit(group),
@@ -230,8 +241,10 @@ impl<T: Send + Sync + 'static> Writer<T> {
     fn write(&mut self, frames: &[Pending<T>]) -> bool {
         let now = now_nanos();
         let mut heads = Vec::with_capacity(frames.len());
+        let mut notes = self.notes;
         for (position, frame) in (self.next..).zip(frames) {
             let head = Head {
+                notes,
                 body_bytes: frame.body_bytes,
                 kind: frame.kind,
                 position,
@@ -240,6 +253,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
                 body_crc: frame.body_crc,
             };
             heads.push(head.encode(self.directory.identity.seed));
+            notes = notes.after(frame.kind);
         }
         let mut pieces = Vec::with_capacity(frames.iter().map(|frame| frame.body.len() + 2).sum());
         for (head, frame) in heads.iter().zip(frames) {
@@ -267,6 +281,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             return false;
         }
         self.next += frames.len() as u64;
+        self.notes = notes;
         self.grow(bytes);
         true
     }
@@ -305,12 +320,14 @@ impl<T: Send + Sync + 'static> Writer<T> {
         };
         fault_point::reached(Point::WalAfterSync);
         self.durable = self.next;
+        self.durable_notes = self.notes;
         self.lazy_since = None;
         self.lacks_space = false;
         let shortage = self.reserve.shortage();
         self.directory.with(|state| {
             state.durable_end = self.durable;
             state.durable_bytes = active.bytes;
+            state.durable_notes = self.durable_notes;
             state.health.last_sync = took;
             state.health.syncs += 1;
             state.health.unwritable = shortage;
@@ -352,6 +369,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             appended_at: now_nanos(),
             synced: self.durable,
             body_crc: body_crc([]),
+            notes: self.notes,
         };
         let bytes = mark.encode(self.directory.identity.seed);
         let written = write_full(&*active.file, &mut [IoSlice::new(&bytes)], active.bytes).is_ok();

@@ -93,7 +93,7 @@ fn lines(frame: &Frame, entry: &Result<Entry, String>, rows: bool) -> String {
     let what = match entry {
         Err(error) => format!("CANNOT BE READ: {error}"),
         Ok(Entry::Request(request)) => request_text(request),
-        Ok(Entry::Cuts(cuts)) => cuts_text(cuts),
+        Ok(Entry::Cuts(cuts) | Entry::CutsAgain(cuts)) => cuts_text(cuts),
         Ok(Entry::Done(done)) => format!("cuts {}", numbers(&done.cuts)),
     };
     let bytes = frame.body.len();
@@ -165,7 +165,7 @@ fn object(frame: &Frame, entry: &Result<Entry, String>, rows: bool) -> String {
     let more = match entry {
         Err(error) => json!({"error": error}),
         Ok(Entry::Request(request)) => request_json(request, rows),
-        Ok(Entry::Cuts(cuts)) => json!({
+        Ok(Entry::Cuts(cuts) | Entry::CutsAgain(cuts)) => json!({
             "retired": cuts.retired, "created": cuts.created.iter().map(cut_json).collect::<Vec<_>>(),
         }),
         Ok(Entry::Done(done)) => json!({"cuts": done.cuts, "low_water": done.low_water.0}),

@@ -1,5 +1,6 @@
 //! Delivery as a whole on a real disk, against stores in memory: what is appended in, what each store was given out.
 
+mod damage;
 mod store;
 mod unreadable;
 
@@ -40,12 +41,16 @@ impl Gateway {
         }
     }
 
-    /// Begins to deliver. Needs a runtime of several threads.
+    /// Begins to deliver.
     fn start(&self) -> Arc<Delivery> {
+        self.try_to_start().unwrap()
+    }
+
+    fn try_to_start(&self) -> Result<Arc<Delivery>, OpenError> {
         let lanes = |store: &Arc<TestStore>| LaneOptions {
             store: Arc::clone(store) as _,
             limits: CutLimits { max_rows: 1000, max_bytes: 1 << 20, max_age: Duration::from_millis(1) },
-            writers: 1,
+            writers: 2,
             max_log_bytes: self.log.max_bytes,
         };
         let options = DeliveryOptions {
@@ -60,10 +65,10 @@ impl Gateway {
             window_bytes: 1 << 20,
         };
         let delivery = Delivery::new(options, &Arc::new(Metrics::new()));
-        delivery.open(|_| {}).unwrap();
+        delivery.open(|_| {})?;
         delivery.tables_prepared(StoreKind::Timescale);
         delivery.tables_prepared(StoreKind::ClickHouse);
-        delivery
+        Ok(delivery)
     }
 }
 

@@ -22,7 +22,8 @@ async fn rows_whose_definition_is_away_wait_until_it_is_back() {
         drop(delivery);
 
         fed.instead("t", None);
-        let (there, away) = (gateway.directory.path().join("definitions"), gateway.directory.path().join("away"));
+        let (there, away) =
+            (gateway.directory.path().join("definitions"), gateway.directory.path().join("away"));
         fs::rename(&there, &away).unwrap();
         let delivery = gateway.start();
         // It has had the time to look at all of them.
@@ -54,6 +55,9 @@ async fn rows_that_cannot_be_decoded_do_not_hold_up_others() {
     let delivery = gateway.start();
     append(&delivery, &other, &[3]).await;
     eventually(|| gateway.clickhouse.numbers() == [3]).await;
-    assert!(delivery.status()[LogName::ClickHouse as usize].waiting_rows >= 2, "the others are not forgotten");
+    assert!(
+        delivery.status()[LogName::ClickHouse as usize].waiting_rows >= 2,
+        "the others are not forgotten"
+    );
     delivery.stop(Duration::ZERO).await;
 }

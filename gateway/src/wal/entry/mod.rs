@@ -5,6 +5,7 @@
 //! | 1 | [`RequestEntry`]: rows of one request | `request.rs` |
 //! | 2 | [`CutsEntry`]: which rows are sent in which cut | `cuts.rs` |
 //! | 3 | [`DoneEntry`]: cuts that their store has committed | `cuts.rs` |
+//! | 4 | the second copy of a [`CutsEntry`], to be read where the first one is damaged | `cuts.rs` |
 //!
 //! Every body begins with its layout's version, 1 where its table says nothing else. Integers are little endian. Texts and lists have their length before
 //! them.
@@ -32,6 +33,8 @@ pub enum Entry {
     Request(RequestEntry),
     /// Rows are assigned to cuts.
     Cuts(CutsEntry),
+    /// The same once more.
+    CutsAgain(CutsEntry),
     /// Cuts are committed.
     Done(DoneEntry),
 }
@@ -43,6 +46,8 @@ pub enum EntryHeader {
     Request(RequestHeader),
     /// Rows are assigned to cuts.
     Cuts(CutsEntry),
+    /// The same once more.
+    CutsAgain(CutsEntry),
     /// Cuts are committed.
     Done(DoneEntry),
 }
@@ -93,19 +98,33 @@ pub enum EntryError {
     Definitions(#[from] DefinitionsError),
 }
 
+impl EntryError {
+    /// Whether a newer version wrote the frame: this one cannot tell what it means for others.
+    pub fn is_of_newer_version(&self) -> bool {
+        match self {
+            Self::Kind(_) => true,
+            Self::Layout { layout, newest, .. } => layout > newest,
+            _ => false,
+        }
+    }
+}
+
 impl Entry {
     /// The kind of frames that hold a request.
     pub const REQUEST: u8 = super::ORDINARY_KIND;
     /// The kind of frames that hold cuts.
-    pub const CUTS: u8 = 2;
+    pub const CUTS: u8 = super::frame::NOTE_KIND;
     /// The kind of frames that hold committed cuts.
     pub const DONE: u8 = 3;
+    /// The kind of frames that hold the second copy of cuts.
+    pub const CUTS_AGAIN: u8 = 4;
 
     /// The kind of the frame that holds this entry.
     pub fn kind(&self) -> u8 {
         match self {
             Self::Request(_) => Self::REQUEST,
             Self::Cuts(_) => Self::CUTS,
+            Self::CutsAgain(_) => Self::CUTS_AGAIN,
             Self::Done(_) => Self::DONE,
         }
     }
@@ -116,6 +135,7 @@ impl Entry {
             Self::REQUEST => Some("request"),
             Self::CUTS => Some("cuts"),
             Self::DONE => Some("done"),
+            Self::CUTS_AGAIN => Some("cuts again"),
             _ => None,
         }
     }
@@ -129,7 +149,7 @@ impl Entry {
     ) -> Result<Vec<Bytes>, EntryError> {
         match self {
             Self::Request(entry) => entry.encode(definitions, compression),
-            Self::Cuts(entry) => entry.encode(),
+            Self::Cuts(entry) | Self::CutsAgain(entry) => entry.encode(),
             Self::Done(entry) => entry.encode(),
         }
     }
@@ -139,6 +159,7 @@ impl Entry {
         match kind {
             Self::REQUEST => RequestEntry::decode(body, definitions).map(Self::Request),
             Self::CUTS => CutsEntry::decode(body).map(Self::Cuts),
+            Self::CUTS_AGAIN => CutsEntry::decode(body).map(Self::CutsAgain),
             Self::DONE => DoneEntry::decode(body).map(Self::Done),
             other => Err(EntryError::Kind(other)),
         }
@@ -149,6 +170,7 @@ impl Entry {
         match kind {
             Self::REQUEST => RequestHeader::of(body).map(EntryHeader::Request),
             Self::CUTS => CutsEntry::decode(body).map(EntryHeader::Cuts),
+            Self::CUTS_AGAIN => CutsEntry::decode(body).map(EntryHeader::CutsAgain),
             Self::DONE => DoneEntry::decode(body).map(EntryHeader::Done),
             other => Err(EntryError::Kind(other)),
         }

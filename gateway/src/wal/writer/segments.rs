@@ -55,6 +55,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             drop(active.file.truncate(durable_bytes));
         }
         self.next = self.durable;
+        self.notes = self.durable_notes;
         self.lazy_since = None;
         self.ring.lock().forget_from(Position(self.durable));
         self.retry_at = Instant::now();
@@ -161,6 +162,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             identity: self.directory.identity.clone(),
             first: Position(self.durable),
             created_at: now_nanos(),
+            notes: self.durable_notes,
         }
     }
 }
