@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::cut::NO_LANE;
 use super::gather::{GatherKey, Piece};
 use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader, Source, Tier};
-use crate::wal::{LogError, LogReader, Position};
+use crate::wal::{Frame, LogError, LogReader, Position, TRY_AGAIN};
 
 /// More cuts than one note creates.
 const CUTS_PER_FRAME: u64 = 65_536;
@@ -23,6 +23,9 @@ const CUTS_PER_FRAME: u64 = 65_536;
 /// What is left to do of a log.
 #[derive(Debug, Default)]
 pub(super) struct Resume {
+/// How often a place is tried that the disk cannot read, before the start is: more often than the log's reader does.
+const MOST_UNREADABLE: u32 = 10;
+
     /// Where to begin to read.
     pub(super) from: Position,
     /// The last frame that was there.
@@ -68,7 +71,7 @@ impl Resume {
         mut each: impl FnMut(Position, SystemTime, RequestHeader),
     ) -> Result<Self, LogError> {
         let mut resume = Self { from: oldest, until: last, ..Self::default() };
-        while let Some(frame) = reader.next()? {
+        while let Some(frame) = next(&mut reader)? {
             resume.until = resume.until.max(frame.position);
             resume.notes_are_lost(frame.position, reader.take_missing_notes());
             match Entry::decode_header(frame.kind, &frame.body) {
@@ -330,6 +333,20 @@ fn by_frame(plan: &CutPlan) -> BTreeMap<Position, Vec<Source>> {
 fn rows_of(source: &Source) -> Range<u32> {
     source.start..source.start.saturating_add(source.count)
 }
+/// The next frame. A block that the disk cannot read is tried again until the reader takes it for damaged.
+fn next(reader: &mut LogReader) -> Result<Option<Frame>, LogError> {
+    let mut unreadable = 0;
+    loop {
+        match reader.next() {
+            Err(error) if error.is_unreadable() && unreadable < MOST_UNREADABLE => {
+                unreadable += 1;
+                std::thread::sleep(TRY_AGAIN);
+            }
+            other => return other,
+        }
+    }
+}
+
 
 /// How many rows of `rows` are in none of `others`. Both are ordered by their start, and no two of `rows` overlap.
 fn count_without(rows: &[Range<u32>], others: &[&Range<u32>]) -> u64 {

@@ -1,5 +1,6 @@
 //! What the writer, the readers and the status of one log share: its files, and how far they are durable.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) health: Health,
     /// Whether a segment was removed and the directory has not been synced since.
     pub(super) removal_is_open: bool,
+    /// How often a segment could not be read, by its first position.
+    pub(super) unreadable: BTreeMap<u64, u32>,
 }
 
 /// How writing goes.
@@ -157,6 +160,22 @@ impl Directory {
         }
     }
 }
+
+    /// Keeps every frame from `position` on, released or not, until the pin is dropped.
+    pub(super) fn pin(self: &Arc<Self>, position: Position) -> Pin {
+        self.with(|state| state.segments.pin(position.0));
+        Pin { directory: Arc::clone(self), position }
+    }
+
+    /// The disk could not read a block of a segment.
+    pub(super) fn note_unreadable(&self, segment: u64) {
+        self.with(|state| *state.unreadable.entry(segment).or_default() += 1);
+    }
+
+    /// Whether blocks of a segment have been tried often enough.
+    pub(super) fn gives_up_blocks(&self, segment: u64) -> bool {
+        self.with(|state| state.unreadable.get(&segment).is_some_and(|tries| *tries >= UNREADABLE_AFTER))
+    }
 
 /// Says what was quarantined.
 pub(super) fn report(log: &str, range: &Quarantined) {

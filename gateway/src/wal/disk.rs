@@ -84,6 +84,11 @@ impl LocalFile {
     }
 }
 
+/// Whether the medium cannot give the bytes back (`EIO`), while the file system works.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Fills `buffer` from `offset` on; fewer bytes only at the end of the file.
 pub(super) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], mut offset: u64) -> io::Result<usize> {
     let mut filled = 0;

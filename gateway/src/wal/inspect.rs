@@ -196,6 +196,8 @@ impl Reading<'_> {
                 (Bounds { bytes: tail.bytes, position: tail.end }, bytes.saturating_sub(tail.bytes))
             }
         };
-        Ok((Scan::new(file, seed, info.first.0, bounds), incomplete))
+        let mut scan = Scan::new(file, seed, info.first.0, bounds);
+        scan.give_up_blocks();
+        Ok((scan, incomplete))
     }
 }

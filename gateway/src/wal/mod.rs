@@ -60,6 +60,7 @@ pub use quarantine::Quarantined;
 pub use reader::{Frame, LogReader};
 pub use recovery::Recovery;
 pub use status::LogStatus;
+pub(crate) use recovery::TRY_AGAIN;
 
 /// The number of a frame, from 1, without gaps over the life of a log. 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -234,6 +235,11 @@ impl fmt::Display for Position {
 
 impl LogError {
     fn io(log: &str, path: &Path, source: io::Error) -> Self {
+    /// Whether the disk could not read a block, and may be asked again.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_unreadable(source))
+    }
+
         Self::Io { log: log.to_owned(), path: path.to_owned(), source }
     }
 }

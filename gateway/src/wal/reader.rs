@@ -3,12 +3,13 @@
 //! Guaranteed: only durable frames whose checksum holds; each position once and in order. Positions that cannot be read
 //! are quarantined and skipped. Released segments may go while a reader is behind them; it goes on with the oldest.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::directory::Directory;
-use super::disk::DiskFile;
+use super::disk::{DiskFile, is_unreadable};
 use super::frame::{MARK_KIND, Notes};
 use super::scan::{Item, Scan};
 use super::segment::{self, Found, Header};
@@ -70,13 +71,19 @@ impl LogReader {
         Position(self.next)
     }
 
+    /// Whether a segment is not among those of the log any more.
+    fn has_left(&self, first: u64) -> bool {
+        self.directory.find(first).is_none_or(|(oldest, ..)| oldest != first)
+    }
+
     /// How many notes of cuts were in what could not be read since this was asked last. After an error of
     /// [`LogReader::next`] it says nothing.
     pub fn take_missing_notes(&mut self) -> u32 {
         std::mem::take(&mut self.notes.missing)
     }
 
-    /// The next durable frame; none when everything durable has been read. After an error the same frame is tried again.
+    /// The next durable frame; none when everything durable has been read. After an error the same frame is tried again,
+    /// by any reader; a block that the disk fails to read for the fifth time is damage.
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator that ends and goes on later would mislead"
@@ -103,11 +110,23 @@ impl LogReader {
                 }
                 None => {
                     let path = segment::path(&self.directory.path, Position(first));
-                    let file = self.directory.disk.open(&path, false).map_err(io_error)?;
-                    if let Found::Header(header) = Header::read(&*file).map_err(io_error)? {
-                        self.notes.pass(header.notes, MARK_KIND);
+                    let file = match self.directory.disk.open(&path, false) {
+                        // Its space was needed a moment ago: the oldest that is left comes next.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && self.has_left(first) => {
+                            continue;
+                        }
+                        other => other.map_err(io_error)?,
+                    };
+                    match Header::read(&*file) {
+                        Ok(Found::Header(header)) => self.notes.pass(header.notes, MARK_KIND),
+                        Ok(Found::Newer(_) | Found::Damaged) => {}
+                        Err(error) if is_unreadable(&error) => {}
+                        Err(error) => return Err(io_error(error)),
                     }
-                    let scan = Scan::new(Arc::clone(&file), self.directory.identity.seed, first, bounds);
+                    let mut scan = Scan::new(Arc::clone(&file), self.directory.identity.seed, first, bounds);
+                    if self.directory.gives_up_blocks(first) {
+                        scan.give_up_blocks();
+                    }
                     Open { first, file, scan }
                 }
             };
@@ -115,6 +134,9 @@ impl LogReader {
             let item = match open.scan.next() {
                 Ok(item) => item,
                 Err(source) => {
+                    if is_unreadable(&source) {
+                        self.directory.note_unreadable(first);
+                    }
                     let error = io_error(source);
                     // What was read ahead may be a part only.
                     self.open = None;

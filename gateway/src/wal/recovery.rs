@@ -15,14 +15,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::budget::{Segment, Segments, ago};
-use super::directory::{Directory, State, lock_path, report};
-use super::disk::{Disk, DiskFile, Listed};
+use super::budget::{Segment, Segments};
+use super::directory::{Directory, State, UNREADABLE_AFTER, lock_path, report};
+use super::disk::{Disk, DiskFile, Listed, is_unreadable};
 use super::frame::Notes;
 use super::quarantine::{Quarantine, Quarantined};
 use super::scan::{Bounds, Damage, Item, Scan};
 use super::segment::{self, FORMAT, FRAMES_AT, Found, Header, Identity};
 use super::{LogError, LogOptions, Position};
+
+/// How long to wait before a block is read again that the disk could not read.
+pub(crate) const TRY_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
 
 /// What was found when the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +196,11 @@ pub(super) fn identity(
     for (first, _) in segments {
         let path = segment::path(directory, *first);
         let file = disk.open(&path, false).map_err(|source| LogError::io(log, &path, source))?;
-        match Header::read(&*file).map_err(|source| LogError::io(log, &path, source))? {
+        let found = match Header::read(&*file) {
+            Err(error) if is_unreadable(&error) => Found::Damaged,
+            other => other.map_err(|source| LogError::io(log, &path, source))?,
+        };
+        match found {
             Found::Newer(found) => return Err(LogError::Newer { path, found, known: FORMAT }),
             Found::Damaged => {}
             Found::Header(header) => {
@@ -210,13 +217,41 @@ pub(super) fn identity(
 
 /// Reads a last segment of `bytes` bytes through.
 pub(super) fn read_tail(file: &Arc<dyn DiskFile>, seed: u32, first: u64, bytes: u64) -> io::Result<Tail> {
+    let mut tried = 0;
+    loop {
+        match try_to_read_tail(file, seed, first, bytes, false) {
+            Err(error) if is_unreadable(&error) => {
+                tried += 1;
+                if tried < UNREADABLE_AFTER {
+                    std::thread::sleep(TRY_AGAIN);
+                    continue;
+                }
+                let tail = try_to_read_tail(file, seed, first, bytes, true)?;
+                return if tail.bytes < bytes { Err(error) } else { Ok(tail) };
+            }
+            other => return other,
+        }
+    }
+}
+
+fn try_to_read_tail(
+    file: &Arc<dyn DiskFile>,
+    seed: u32,
+    first: u64,
+    bytes: u64,
+    gives_up_blocks: bool,
+) -> io::Result<Tail> {
     let bytes = bytes.max(FRAMES_AT);
     let mut scan = Scan::new(Arc::clone(file), seed, first, Bounds { bytes, position: u64::MAX });
+    if gives_up_blocks {
+        scan.give_up_blocks();
+    }
     // Everything before this position was durable before the crash.
     let mut synced = first;
-    let mut notes = match Header::read(&**file)? {
-        Found::Header(header) => header.notes,
-        Found::Newer(_) | Found::Damaged => Notes::UNCOUNTED,
+    let mut notes = match Header::read(&**file) {
+        Ok(Found::Header(header)) => header.notes,
+        Err(error) if !is_unreadable(&error) => return Err(error),
+        _ => Notes::UNCOUNTED,
     };
     // Each with the notes before it.
     let mut found: Vec<(Damage, Notes)> = Vec::new();

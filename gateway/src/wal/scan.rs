@@ -2,6 +2,8 @@
 //!
 //! Guaranteed: only bodies whose checksum holds come out; every position between the first and the end is either in a
 //! frame or in a damage; memory is bounded by what the file holds, whatever lengths the bytes claim; no bytes panic.
+//! Blocks that the disk cannot read are an error, or, when the caller has tried often enough, damage of the frames in
+//! them and of no others.
 
 use std::io;
 use std::ops::Range;
@@ -9,12 +11,18 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::disk::{DiskFile, read_full};
+use super::disk::{DiskFile, is_unreadable, read_full};
 use super::frame::{ALIGNMENT, HEAD_BYTES, Head, body_crc};
 use super::segment::FRAMES_AT;
 
 /// Bytes that are read at once when frames are small.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a disk reads or does not read as a whole.
+const BLOCK_BYTES: u64 = 4096;
+
+/// So many unreadable blocks in one go are not damage of the file: the disk is away.
+const MAX_UNREADABLE_BLOCKS: usize = 64;
 
 /// What comes next in a segment.
 #[derive(Debug)]
@@ -64,11 +72,26 @@ pub(super) struct Scan {
     expected: u64,
     /// Bytes of the file from `offset` on that were read already.
     ahead: BytesMut,
+    /// Whether blocks that the disk cannot read are damage.
+    gives_up_blocks: bool,
 }
 
 impl Scan {
     pub(super) fn new(file: Arc<dyn DiskFile>, seed: u32, first: u64, bounds: Bounds) -> Self {
-        Self { file, seed, bounds, offset: FRAMES_AT, expected: first, ahead: BytesMut::new() }
+        Self {
+            file,
+            seed,
+            bounds,
+            offset: FRAMES_AT,
+            expected: first,
+            ahead: BytesMut::new(),
+            gives_up_blocks: false,
+        }
+    }
+
+    /// From now on a block that the disk cannot read is damage and no error.
+    pub(super) fn give_up_blocks(&mut self) {
+        self.gives_up_blocks = true;
     }
 
     /// The position of the next frame.
@@ -165,7 +188,13 @@ impl Scan {
         let more = left.min((wanted - self.ahead.len()).max(CHUNK_BYTES));
         let begin = self.ahead.len();
         self.ahead.resize(begin + more, 0);
-        let count = read_full(&*self.file, self.ahead.get_mut(begin..).unwrap_or_default(), from);
+        let buffer = self.ahead.get_mut(begin..).unwrap_or_default();
+        let count = match read_full(&*self.file, buffer, from) {
+            Err(error) if self.gives_up_blocks && is_unreadable(&error) => {
+                read_around(&*self.file, buffer, from)
+            }
+            other => other,
+        };
         self.ahead.truncate(begin + count.as_ref().copied().unwrap_or(0));
         count.map(drop)
     }
@@ -205,4 +234,30 @@ impl Scan {
         let end = HEAD_BYTES + usize::try_from(head.body_bytes).unwrap_or(usize::MAX);
         Ok(self.ahead.get(HEAD_BYTES..end).is_some_and(|body| body_crc([body]) == head.body_crc))
     }
+}
+
+/// As [`read_full`], with zeros in the place of blocks that the disk cannot read: no checksum holds over them.
+fn read_around(file: &dyn DiskFile, buffer: &mut [u8], mut offset: u64) -> io::Result<usize> {
+    let (mut filled, mut unreadable) = (0, 0);
+    while filled < buffer.len() {
+        let block = usize::try_from(BLOCK_BYTES - offset % BLOCK_BYTES).unwrap_or(usize::MAX);
+        let end = filled.saturating_add(block).min(buffer.len());
+        let part = buffer.get_mut(filled..end).unwrap_or_default();
+        let wanted = part.len();
+        let count = match read_full(file, part, offset) {
+            Err(error) if is_unreadable(&error) && unreadable < MAX_UNREADABLE_BLOCKS => {
+                tracing::error!(offset, bytes = wanted, %error, "the disk cannot read a block of the log");
+                unreadable += 1;
+                part.fill(0);
+                wanted
+            }
+            other => other?,
+        };
+        filled += count;
+        offset += count as u64;
+        if count < wanted {
+            break;
+        }
+    }
+    Ok(filled)
 }

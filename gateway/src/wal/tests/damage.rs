@@ -265,3 +265,59 @@ async fn lost_notes_are_counted_wherever_the_damage_is() {
     }
     assert!(lost > 100, "{lost}");
 }
+
+/// A block that the disk cannot read, for good or for a while.
+#[tokio::test]
+async fn an_unreadable_block_costs_the_frames_in_it_and_no_others() {
+    let options = LogOptions { segment_bytes: 64 * 1024, ..options() };
+    let open = |disk: &SimulatedDisk| {
+        Log::<()>::open(Arc::new(disk.clone()), Path::new(DIRECTORY), "test", options).unwrap()
+    };
+    let disk = SimulatedDisk::with_directory("/wal");
+    let (log, _) = open(&disk);
+    for number in 1..=600 {
+        append(&log, number).await;
+    }
+    log.close().await;
+    drop(log);
+    let names: Vec<_> =
+        disk.names(Path::new(DIRECTORY)).iter().filter_map(|name| segment::first_of(name)).collect();
+    assert!(names.len() == 2, "{names:?}");
+    for first in names {
+        let content = disk.content(&path(first.0)).unwrap();
+        for block in [0, 8192] {
+            let disk = disk.crash(0);
+            disk.faults(|faults| faults.unreadable = Some((path(first.0), block..block + 4096)));
+            let (log, recovery) = open(&disk);
+            assert_eq!((recovery.truncated_bytes, recovery.last), (0, Position(600)), "{first} {block}");
+            let mut reader = log.reader(Position(1));
+            let (mut read, mut errors) = (Vec::new(), 0);
+            loop {
+                match reader.next() {
+                    Ok(Some(frame)) => read.push(frame),
+                    Ok(None) => break,
+                    Err(_) => errors += 1,
+                }
+                assert!(errors < 10, "it is tried for ever");
+            }
+            let is_hit = |position: u64| {
+                let in_segment = position >= first.0 && (first.0 > 1 || position <= 600);
+                let range = (in_segment && position < segment_end(&disk, first.0))
+                    .then(|| frame_range(&content, position));
+                let block = usize::try_from(block).unwrap();
+                range.is_some_and(|range| range.start < block + 4096 && block < range.end)
+            };
+            let wanted: Vec<u64> = (1..=600).filter(|&position| !is_hit(position)).collect();
+            assert!(wanted.len() > 500 && wanted.len() < 600);
+            assert_eq!(numbers(&read), wanted, "{first} {block}");
+            assert!(errors > 0, "it was given up at once");
+        }
+    }
+}
+
+/// Where the segment ends that begins with `first`.
+fn segment_end(disk: &SimulatedDisk, first: u64) -> u64 {
+    let names = disk.names(Path::new(DIRECTORY));
+    let firsts = names.iter().filter_map(|name| segment::first_of(name)).map(|first| first.0);
+    firsts.filter(|&other| other > first).min().unwrap_or(601)
+}

@@ -48,7 +48,7 @@ async fn a_failed_sync_is_never_taken_for_success() {
         disk.faults(|faults| faults.syncs = 1);
         let error = log.append(1, body(2, 100), None).await.unwrap_err();
         let AppendError::Failed { reason, .. } = &error else { panic!("{error}") };
-        assert_eq!(&**reason, "input/output error");
+        assert_eq!(&**reason, "Input/output error (os error 5)");
         assert_eq!((log.synced(), log.status().failures), (Position(1), 1));
         assert!(log.status().is_writable(), "it goes on in a new segment");
         // The position is given to the next frame: the failed one is void, whatever the disk still holds of it.

@@ -222,6 +222,13 @@ impl DiskFile for SimulatedFile {
         let rest = content.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         // Reads may be short as well.
         let count = rest.len().min(buffer.len()).min(1000);
+        if let Some((path, bytes)) = &state.faults.unreadable
+            && *path == self.path
+            && offset < bytes.end
+            && bytes.start < offset + count as u64
+        {
+            return Err(eio());
+        }
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }

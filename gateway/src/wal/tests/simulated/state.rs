@@ -39,6 +39,8 @@ pub(crate) struct Faults {
     pub(crate) short_writes: Option<usize>,
     /// Bytes that all files may take.
     pub(crate) capacity: Option<usize>,
+    /// Bytes of a file that cannot be read.
+    pub(crate) unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
     /// Nothing can be changed.
     pub(crate) read_only: bool,
     /// No path leads anywhere; open files stay as they are.
@@ -186,5 +188,5 @@ pub(super) fn apply(names: &mut BTreeMap<PathBuf, usize>, naming: Naming) {
 }
 
 pub(super) fn eio() -> io::Error {
-    io::Error::other("input/output error")
+    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
 }
