@@ -1,10 +1,11 @@
 //! The segments of a log and their space: which there are, which are still needed, which go.
 //!
-//! Guaranteed: a segment goes only when every frame in it is released and it has left the retained tail (older than the
-//! age, or beyond the bytes), or when its space is needed; a released segment goes before anything is refused.
+//! Guaranteed: a segment goes only when every frame in it is released and it has left the retained tail (released for
+//! longer than the age, or beyond the bytes), or when its space is needed; a released segment goes before anything is
+//! refused. None goes from a [pinned](Segments::pin) position on.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use super::frame::frame_bytes;
 use super::segment::FRAMES_AT;
@@ -20,8 +21,15 @@ pub(super) struct Segment {
     pub(super) first: u64,
     /// Bytes of the file.
     pub(super) bytes: u64,
-    /// When its last frame was written. Of the active segment: when it was created.
-    pub(super) written_at: Instant,
+    /// Since when all of its frames are known to be released. Not before it was opened: a start begins to count anew.
+    pub(super) released_since: Option<Instant>,
+}
+
+impl Segment {
+    /// A segment with frames that may be needed.
+    pub(super) fn new(first: u64, bytes: u64) -> Self {
+        Self { first, bytes, released_since: None }
+    }
 }
 
 /// All segments in order; the last one is written.
@@ -32,6 +40,8 @@ pub(super) struct Segments {
     used: u64,
     /// Frames before this position are not needed any more.
     released: u64,
+    /// Positions from which on frames are read once more, and by how many.
+    pins: BTreeMap<u64, usize>,
 }
 
 impl Segments {
@@ -51,12 +61,31 @@ impl Segments {
         if let Some(last) = self.list.back_mut() {
             self.used = self.used - last.bytes + bytes;
             last.bytes = bytes;
-            last.written_at = Instant::now();
         }
     }
 
     pub(super) fn release(&mut self, position: Position) {
         self.released = self.released.max(position.0);
+    }
+
+    /// Keeps what is released from this position on.
+    pub(super) fn pin(&mut self, position: u64) {
+        *self.pins.entry(position).or_default() += 1;
+    }
+
+    /// Takes back one [`Segments::pin`].
+    pub(super) fn unpin(&mut self, position: u64) {
+        if let Some(count) = self.pins.get_mut(&position) {
+            *count -= 1;
+            if *count == 0 {
+                self.pins.remove(&position);
+            }
+        }
+    }
+
+    /// Segments that end here or before may go.
+    fn removable(&self) -> u64 {
+        self.pins.first_key_value().map_or(self.released, |(pin, _)| self.released.min(*pin))
     }
 
     pub(super) fn released(&self) -> u64 {
@@ -92,8 +121,16 @@ impl Segments {
     /// Takes out the oldest segment if it has left the retained tail.
     pub(super) fn pop_expired(&mut self, options: &LogOptions, now: Instant) -> Option<Segment> {
         let retained = self.used - self.needed(u64::MAX);
-        let oldest = self.list.front()?;
-        let age = now.saturating_duration_since(oldest.written_at);
+        for at in 1..self.list.len() {
+            if self.list.get(at).is_none_or(|next| next.first > self.released) {
+                break;
+            }
+            if let Some(segment) = self.list.get_mut(at - 1) {
+                segment.released_since.get_or_insert(now);
+            }
+        }
+        let since = self.list.front()?.released_since.unwrap_or(now);
+        let age = now.saturating_duration_since(since);
         let expired = age >= options.retain_age || retained > options.retain_bytes;
         if expired { self.pop_released() } else { None }
     }
@@ -101,7 +138,7 @@ impl Segments {
     /// Takes out the oldest segment if all of its frames are released.
     pub(super) fn pop_released(&mut self) -> Option<Segment> {
         let end = self.list.get(1)?.first;
-        if end > self.released {
+        if end > self.removable() {
             return None;
         }
         let segment = self.list.pop_front()?;
@@ -127,8 +164,59 @@ pub(super) fn longest_body(options: &LogOptions) -> u64 {
     room.min(super::frame::MAX_BODY_BYTES)
 }
 
-/// A moment that lies `age` in the past, as far as the clock reaches.
-pub(super) fn ago(age: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_sub(age).unwrap_or(now)
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const OPTIONS: LogOptions = LogOptions {
+        segment_bytes: 100,
+        max_bytes: 1000,
+        retain_age: Duration::from_secs(600),
+        retain_bytes: 1000,
+        recent_bytes: 0,
+    };
+
+    /// Segments of ten frames each.
+    fn segments(count: u64) -> Segments {
+        let mut segments = Segments::default();
+        (0..count).for_each(|number| segments.push(Segment::new(number * 10 + 1, 100)));
+        segments
+    }
+
+    #[test]
+    fn the_age_of_a_segment_is_that_of_its_release() {
+        let mut segments = segments(3);
+        let written = Instant::now();
+        let delivered = written + Duration::from_secs(3600);
+        assert!(segments.pop_expired(&OPTIONS, delivered).is_none(), "it is needed");
+        segments.release(Position(15));
+        assert!(segments.pop_expired(&OPTIONS, delivered).is_none(), "it was delivered a moment ago");
+        segments.release(Position(25));
+        let later = delivered + Duration::from_secs(599);
+        assert!(segments.pop_expired(&OPTIONS, later).is_none());
+        let first = segments.pop_expired(&OPTIONS, later + Duration::from_secs(1));
+        assert_eq!(first.map(|segment| segment.first), Some(1));
+        assert!(
+            segments.pop_expired(&OPTIONS, later + Duration::from_secs(1)).is_none(),
+            "the second one came later"
+        );
+    }
+
+    #[test]
+    fn what_is_pinned_stays_though_its_space_is_needed() {
+        let mut segments = segments(4);
+        segments.release(Position(35));
+        segments.pin(15);
+        segments.pin(21);
+        assert_eq!(segments.pop_released().map(|segment| segment.first), Some(1));
+        assert!(segments.pop_released().is_none());
+        segments.unpin(15);
+        assert_eq!(segments.pop_released().map(|segment| segment.first), Some(11));
+        assert!(segments.pop_released().is_none());
+        segments.unpin(21);
+        assert_eq!(segments.pop_released().map(|segment| segment.first), Some(21));
+        assert!(segments.pop_released().is_none(), "it has frames that are needed");
+    }
 }

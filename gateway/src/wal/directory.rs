@@ -16,6 +16,9 @@ use super::scan::{Bounds, Damage};
 use super::segment::{self, Identity};
 use super::{LogOptions, Position};
 
+/// A block that the disk could not read that often is damaged; before, it may have been a cable.
+pub(super) const UNREADABLE_AFTER: u32 = 5;
+
 /// The directory of an open log.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -37,11 +40,11 @@ pub(super) struct State {
     /// The notes before `durable_end`.
     pub(super) durable_notes: Notes,
     pub(super) quarantine: Quarantine,
+    /// How often a segment could not be read, by its first position.
+    pub(super) unreadable: BTreeMap<u64, u32>,
     pub(super) health: Health,
     /// Whether a segment was removed and the directory has not been synced since.
     pub(super) removal_is_open: bool,
-    /// How often a segment could not be read, by its first position.
-    pub(super) unreadable: BTreeMap<u64, u32>,
 }
 
 /// How writing goes.
@@ -53,6 +56,13 @@ pub(super) struct Health {
     pub(super) syncs: u64,
     pub(super) failures: u64,
     pub(super) refused: u64,
+}
+
+/// As long as it lives, frames from its position on stay in the log, whatever their space is needed for.
+#[derive(Debug)]
+pub struct Pin {
+    directory: Arc<Directory>,
+    position: Position,
 }
 
 impl Directory {
@@ -151,16 +161,6 @@ impl Directory {
         Ok(files.iter().any(|file| segment::first_of(&file.name).map(|first| first.0) == last))
     }
 
-    /// Quarantines a damage of a segment, once.
-    pub(super) fn quarantine(&self, segment: Position, damage: Damage, file: &dyn DiskFile) {
-        let range = Quarantined::new(segment, damage);
-        if self.with(|state| state.quarantine.add(range.clone())) {
-            report(self.log(), &range);
-            range.copy(&*self.disk, &self.path, file);
-        }
-    }
-}
-
     /// Keeps every frame from `position` on, released or not, until the pin is dropped.
     pub(super) fn pin(self: &Arc<Self>, position: Position) -> Pin {
         self.with(|state| state.segments.pin(position.0));
@@ -176,6 +176,16 @@ impl Directory {
     pub(super) fn gives_up_blocks(&self, segment: u64) -> bool {
         self.with(|state| state.unreadable.get(&segment).is_some_and(|tries| *tries >= UNREADABLE_AFTER))
     }
+
+    /// Quarantines a damage of a segment, once.
+    pub(super) fn quarantine(&self, segment: Position, damage: Damage, file: &dyn DiskFile) {
+        let range = Quarantined::new(segment, damage);
+        if self.with(|state| state.quarantine.add(range.clone())) {
+            report(self.log(), &range);
+            range.copy(&*self.disk, &self.path, file);
+        }
+    }
+}
 
 /// Says what was quarantined.
 pub(super) fn report(log: &str, range: &Quarantined) {
@@ -194,4 +204,12 @@ pub(super) fn report(log: &str, range: &Quarantined) {
 /// The file that is locked by the process that writes.
 pub(super) fn lock_path(directory: &Path) -> PathBuf {
     directory.join("lock")
+}
+
+// === impl Pin ===
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.directory.with(|state| state.segments.unpin(self.position.0));
+    }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::budget::longest_body;
-use super::directory::Directory;
+use super::directory::{Directory, Pin};
 use super::disk::Disk;
 use super::frame::{MARK_KIND, body_crc, frame_bytes};
 use super::queue::{Pending, Queue};
@@ -48,7 +48,8 @@ impl<T: Send + Sync + 'static> Log<T> {
         options: LogOptions,
     ) -> Result<(Arc<Self>, Recovery), LogError> {
         debug_assert!(name.len() <= MAX_NAME_BYTES, "{name:?} is too long for a log");
-        let Recovered { directory, lock, active, notes, recovery } = recovery::open(disk, directory, name, options)?;
+        let Recovered { directory, lock, active, notes, recovery } =
+            recovery::open(disk, directory, name, options)?;
         let directory = Arc::new(directory);
         let queue = Arc::new(Queue::new());
         let ring = Arc::new(Mutex::new(Ring::new(options.recent_bytes)));
@@ -162,6 +163,12 @@ impl<T: Send + Sync + 'static> Log<T> {
     /// when their space is needed. Never goes back.
     pub fn release(&self, position: Position) {
         self.directory.with(|state| state.segments.release(position));
+    }
+
+    /// Keeps the frames that are there from `position` on, released or not, until the pin is dropped: they are to be
+    /// read once more. Space that others need is not taken from them.
+    pub fn pin(&self, position: Position) -> Pin {
+        self.directory.pin(position)
     }
 
     /// The oldest frame on disk.

@@ -53,14 +53,15 @@ use crate::config::WalConfig;
 
 pub use budget::ORDINARY_KIND;
 pub use definitions::{DefinitionId, Definitions, DefinitionsError};
+pub use directory::Pin;
 pub use disk::{Disk, DiskFile, LocalDisk};
 pub use entry::Entry;
 pub use log::Log;
 pub use quarantine::Quarantined;
 pub use reader::{Frame, LogReader};
 pub use recovery::Recovery;
-pub use status::LogStatus;
 pub(crate) use recovery::TRY_AGAIN;
+pub use status::LogStatus;
 
 /// The number of a frame, from 1, without gaps over the life of a log. 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -82,7 +83,7 @@ pub struct LogOptions {
     /// Most bytes of all segments together; beyond it only frames of other kinds than [`ORDINARY_KIND`] are taken,
     /// up to a sixteenth more.
     pub max_bytes: u64,
-    /// Released segments are kept until their last frame is this old,
+    /// Released segments are kept for this long after they were, or after the log was opened,
     pub retain_age: Duration,
     /// or until all of them together take this many bytes, or until their space is needed.
     pub retain_bytes: u64,
@@ -234,12 +235,12 @@ impl fmt::Display for Position {
 // === impl LogError ===
 
 impl LogError {
-    fn io(log: &str, path: &Path, source: io::Error) -> Self {
     /// Whether the disk could not read a block, and may be asked again.
     pub(crate) fn is_unreadable(&self) -> bool {
         matches!(self, Self::Io { source, .. } if disk::is_unreadable(source))
     }
 
+    fn io(log: &str, path: &Path, source: io::Error) -> Self {
         Self::Io { log: log.to_owned(), path: path.to_owned(), source }
     }
 }

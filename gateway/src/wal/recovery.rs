@@ -13,7 +13,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::budget::{Segment, Segments};
 use super::directory::{Directory, State, UNREADABLE_AFTER, lock_path, report};
@@ -120,8 +120,7 @@ pub(super) fn open(
 
     let mut table = Segments::default();
     for (first, file) in &segments {
-        let age = SystemTime::now().duration_since(file.modified).unwrap_or(Duration::ZERO);
-        table.push(Segment { first: first.0, bytes: file.bytes, written_at: ago(age) });
+        table.push(Segment::new(first.0, file.bytes));
     }
     table.grow(tail.bytes);
     let recovery = Recovery {
@@ -165,7 +164,7 @@ fn create(
         .map_err(|source| LogError::io(name, &segment::path(path, first), source))?;
     drop(active.reserve(options.segment_bytes));
     let mut segments = Segments::default();
-    segments.push(Segment { first: first.0, bytes: FRAMES_AT, written_at: Instant::now() });
+    segments.push(Segment::new(first.0, FRAMES_AT));
     let state = State {
         segments,
         durable_end: first.0,
@@ -215,7 +214,8 @@ pub(super) fn identity(
     Ok(identity)
 }
 
-/// Reads a last segment of `bytes` bytes through.
+/// Reads a last segment of `bytes` bytes through. Where the disk cannot read a block, a few times over, it is damage like
+/// any other, unless the segment would be cut off there: nobody knows what stood in it.
 pub(super) fn read_tail(file: &Arc<dyn DiskFile>, seed: u32, first: u64, bytes: u64) -> io::Result<Tail> {
     let mut tried = 0;
     loop {

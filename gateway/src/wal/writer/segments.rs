@@ -99,10 +99,9 @@ impl<T: Send + Sync + 'static> Writer<T> {
     fn take_up(&mut self, begun: io::Result<Active>) -> bool {
         match begun {
             Ok(active) => {
-                let written_at = Instant::now();
                 let shortage = self.reserve.shortage();
                 let healed = self.directory.with(|state| {
-                    state.segments.push(Segment { first: active.first, bytes: active.bytes, written_at });
+                    state.segments.push(Segment::new(active.first, active.bytes));
                     state.durable_bytes = active.bytes;
                     std::mem::replace(&mut state.health.unwritable, shortage.clone()).is_some()
                 });
