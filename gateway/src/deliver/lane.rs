@@ -128,7 +128,8 @@ impl Lane {
             && let Some(at) = self.feed.regressed(self.number).await
         {
             let again = self.refeed(self.number, at).await?;
-            self.execute(again.into_iter().map(Work::forgotten).collect()).await?;
+            self.execute(again.plans.into_iter().map(Work::forgotten).collect()).await?;
+            drop(again.pin);
         }
         Ok(())
     }
@@ -165,6 +166,8 @@ impl Lane {
 
     /// Stores durable cuts, or what becomes of them, one after the other.
     async fn execute(&self, mut work: VecDeque<Work>) -> Result<(), Stopped> {
+        // What is read from the log once more stays there until this is over.
+        let mut pins = Vec::new();
         while let Some(Work { cut, fresh, settles }) = work.pop_front() {
             let Some(mut cut) = self.load(cut, settles).await? else { continue };
             cut.previous = self.feed.previous(cut.lane);
@@ -194,9 +197,10 @@ impl Lane {
                 Outcome::Refeed(at) => {
                     let again = self.refeed(cut.lane, at).await?;
                     work.push_front(Work { cut: Rows::Here(cut), fresh: false, settles });
-                    for plan in again.into_iter().rev() {
+                    for plan in again.plans.into_iter().rev() {
                         work.push_front(Work::forgotten(plan));
                     }
+                    pins.push(again.pin);
                 }
                 Outcome::Divert(before) => work = self.divert(&cut, settles, before, work).await?,
             }
@@ -231,8 +235,17 @@ impl Lane {
             .map(|piece| (piece.position, piece.index, piece.start))
             .collect();
         let is_there = |source: &Source| there.contains(&(source.position, source.batch, source.start));
-        for gone in plan.sources.iter().filter(|source| settles && !is_there(source)) {
-            self.feed.frames.settle(gone.position, rows_of(gone), Refusals::default());
+        let mut lost = 0;
+        for gone in plan.sources.iter().filter(|source| !is_there(source)) {
+            lost += rows_of(gone);
+            if settles {
+                self.feed.frames.settle(gone.position, rows_of(gone), Refusals::default());
+            }
+        }
+        if lost > 0 && !settles {
+            tracing::error!(log = self.feed.name.name(), lane = plan.lane, cut = plan.number, table = %plan.table, rows = lost,
+                "rows are lost to the store: the log no longer has them (wal.retain_seconds, wal.retain_bytes)");
+            self.feed.metrics.gap(self.feed.name);
         }
         if cut.is_none() {
             self.feed.note_done(plan.number);

@@ -1,8 +1,8 @@
 //! A database that came back older than it was (a failover to a replica that lagged, a restored backup) is fed again: the
 //! lane's cuts since then are read from the retained tail of the log and written in their order.
 //!
-//! Guaranteed: rows that the database still has are not written again, and rows that the log no longer has are reported
-//! by the range of cuts that they were in.
+//! Guaranteed: rows that the database still has are not written again, what is to be written again stays in the log until
+//! it is, and rows that the log no longer has are reported by the range of cuts that they were in, or by their cut.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,14 +12,23 @@ use super::cut::PendingCut;
 use super::feed::{Feed, Stopped};
 use super::lane::Lane;
 use crate::wal::entry::{CutPlan, Entry, EntryError, EntryHeader, RequestEntry, Tier};
-use crate::wal::{Definitions, LogError, LogReader, Position};
+use crate::wal::{Definitions, LogError, LogReader, Pin, Position};
 
 /// Longest wait before the log is read again that could not be.
 const READ_AGAIN: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
 
+/// Cuts that a store has forgotten.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// In the order in which they are to be written.
+    pub(super) plans: Vec<CutPlan>,
+    /// Keeps their rows in the log.
+    pub(super) pin: Pin,
+}
+
 impl Lane {
     /// What the store had of this lane after the cut `at`, to be written again.
-    pub(super) async fn refeed(&self, lane: u32, at: u64) -> Result<Vec<CutPlan>, Stopped> {
+    pub(super) async fn refeed(&self, lane: u32, at: u64) -> Result<Again, Stopped> {
         let feed = &self.feed;
         let last = feed.previous(lane);
         tracing::error!(
@@ -30,22 +39,39 @@ impl Lane {
             "the store is older than what was committed to it: feeding it again from the log"
         );
         feed.metrics.regressed(feed.name);
+        let pin = feed.log.pin(feed.log.oldest());
         let plans = feed.plans(lane, at, last).await?;
-        let first_previous = plans.first().map_or(last, |plan| plan.previous);
-        if first_previous > at {
+        for (after, until) in holes(&plans, at, last) {
             tracing::error!(
                 log = feed.name.name(),
                 lane,
-                after = at,
-                until = first_previous,
+                after,
+                until,
                 "rows are lost to the store: the log no longer has the cuts in this range (wal.retain_seconds, wal.retain_bytes)"
             );
             feed.metrics.gap(feed.name);
         }
         // From here on the store is not older than what is known of it.
         feed.set_previous(lane, at);
-        Ok(plans)
+        Ok(Again { plans, pin })
     }
+}
+
+/// Ranges of cuts, from after the first number to the second, that are not among the plans though the lane had committed
+/// one in each: a plan names the lane's last cut before it.
+fn holes(plans: &[CutPlan], at: u64, last: u64) -> Vec<(u64, u64)> {
+    let mut holes = Vec::new();
+    let mut before = at;
+    for plan in plans {
+        if plan.previous > before {
+            holes.push((before, plan.previous));
+        }
+        before = plan.number;
+    }
+    if last > before {
+        holes.push((before, last));
+    }
+    holes
 }
 
 impl Feed {
@@ -167,4 +193,34 @@ fn frames_of(
         }
     }
     Ok(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Identifier, Tenant};
+
+    fn plan(number: u64, previous: u64) -> CutPlan {
+        CutPlan {
+            tier: Tier::Hot,
+            number,
+            lane: 0,
+            epoch: 0,
+            tenant: Tenant::default(),
+            table: Identifier::new("t").unwrap(),
+            previous,
+            day: None,
+            sources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_cut_that_the_log_no_longer_has_is_in_a_hole() {
+        assert_eq!(holes(&[], 5, 5), []);
+        assert_eq!(holes(&[], 3, 5), [(3, 5)]);
+        assert_eq!(holes(&[plan(4, 3), plan(7, 4), plan(9, 7)], 3, 9), []);
+        assert_eq!(holes(&[plan(7, 4), plan(9, 8), plan(10, 9)], 3, 12), [(3, 4), (7, 8), (10, 12)]);
+        // The halves of a cut, and those that were renumbered behind it, name the cut before all of them.
+        assert_eq!(holes(&[plan(4, 3), plan(6, 4), plan(7, 4), plan(8, 4)], 3, 8), []);
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) cuts: BTreeMap<u64, Vec<i64>>,
     /// The last cut of each lane; of Timescale only.
     pub(super) lanes: HashMap<u32, u64>,
+    /// The lane of each cut.
+    pub(super) lane_of: HashMap<u64, u32>,
     /// Numbers of all cuts that it was asked to store.
     pub(super) asked: Vec<u64>,
 }
@@ -92,13 +94,18 @@ impl Store for TestStore {
             if self.kind == StoreKind::Timescale {
                 let at = state.lanes.get(&cut.lane).copied().unwrap_or(0);
                 if at >= cut.number {
-                    assert!(!cut.fresh, "cut {} was never sent, and lane {} is at {at}", cut.number, cut.lane);
+                    assert!(
+                        !cut.fresh,
+                        "cut {} was never sent, and lane {} is at {at}",
+                        cut.number, cut.lane
+                    );
                     return Ok(());
                 }
                 if at < cut.previous {
                     return Err(StoreError::Regressed { store: "timescale", lane_at: at });
                 }
                 state.lanes.insert(cut.lane, cut.number);
+                state.lane_of.insert(cut.number, cut.lane);
             }
             if let Some(known) = state.cuts.insert(cut.number, numbers.clone()) {
                 assert!(!cut.fresh && known == numbers, "cut {} comes again with other rows", cut.number);
