@@ -8,10 +8,13 @@
 //! is therefore in the log twice, and the log tells how many of them were in a range that is damaged. What no second copy
 //! makes good, and no low-water mark makes meaningless, is [`Resume::lost_notes`]: nothing of such a log may be sent.
 
+mod open_frames;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use self::open_frames::{OpenFrames, SettledFrames};
 use super::cut::NO_LANE;
 use super::gather::{GatherKey, Piece};
 use crate::wal::entry::{CutPlan, CutsEntry, DoneEntry, Entry, EntryHeader, RequestHeader, Source, Tier};
@@ -20,20 +23,24 @@ use crate::wal::{Frame, LogError, LogReader, Position, TRY_AGAIN};
 /// More cuts than one note creates.
 const CUTS_PER_FRAME: u64 = 65_536;
 
-/// What is left to do of a log.
-#[derive(Debug, Default)]
-pub(super) struct Resume {
 /// How often a place is tried that the disk cannot read, before the start is: more often than the log's reader does.
 const MOST_UNREADABLE: u32 = 10;
 
+/// What is left to do of a log.
+#[derive(Debug, Default)]
+pub(super) struct Resume {
     /// Where to begin to read.
     pub(super) from: Position,
     /// The last frame that was there.
     until: Position,
-    /// Frames up to `until` that have rows which are not settled: how many.
-    open: BTreeMap<Position, u64>,
-    /// Rows of such frames that a cut holds, done or under way.
-    held: HashMap<Position, Held>,
+    /// Frames that have rows which are not settled; only while the log is read.
+    open: OpenFrames,
+    /// Frames from `from` to `until` that have none left.
+    settled: SettledFrames,
+    /// Frames of `cuts` that have rows which are not settled.
+    under_way: HashSet<Position>,
+    /// Rows of frames that are not settled as a whole which a cut holds, done or under way.
+    held: BTreeMap<Position, Held>,
     /// Cuts under way, by number.
     pub(super) cuts: BTreeMap<u64, CutPlan>,
     /// The last done cut of each lane.
@@ -91,7 +98,7 @@ impl Resume {
                 Err(error) => {
                     match frame.kind {
                         // It stands for a row that is never settled.
-                        Entry::REQUEST => drop(resume.open.insert(frame.position, 1)),
+                        Entry::REQUEST => resume.open.insert(frame.position, 1),
                         Entry::CUTS => resume.notes_are_lost(frame.position.next(), 1),
                         _ => {}
                     }
@@ -137,11 +144,11 @@ impl Resume {
 
     fn settle(&mut self, plan: &CutPlan) {
         for (position, sources) in by_frame(plan) {
-            let Some(open) = self.open.get_mut(&position) else { continue };
+            if self.open.get(position).is_none() {
+                continue;
+            }
             let anew = self.held.entry(position).or_default().settle(plan, &sources);
-            *open = open.saturating_sub(anew);
-            if *open == 0 {
-                self.open.remove(&position);
+            if self.open.settle(position, anew) {
                 self.held.remove(&position);
             }
         }
@@ -155,8 +162,12 @@ impl Resume {
         }
         // The note that retired it is lost, and its rows were settled by what replaced it.
         let open = &self.open;
-        self.cuts.retain(|_, plan| plan.sources.iter().any(|source| open.contains_key(&source.position)));
-        self.from = self.open.first_key_value().map_or(self.until.next(), |(position, _)| *position);
+        let is_open = |source: &&Source| open.get(source.position).is_some();
+        self.cuts.retain(|_, plan| plan.sources.iter().any(|source| is_open(&source)));
+        let sources = self.cuts.values().flat_map(|plan| &plan.sources);
+        self.under_way = sources.filter(is_open).map(|source| source.position).collect();
+        self.from = open.first().unwrap_or(self.until.next());
+        self.settled = std::mem::take(&mut self.open).finish();
     }
 
     fn apply(&mut self, position: Position, header: EntryHeader, each: &mut dyn FnMut(RequestHeader)) {
@@ -185,7 +196,7 @@ impl Resume {
         }
         for plan in created {
             self.last_cut = self.last_cut.max(plan.number);
-            for source in plan.sources.iter().filter(|source| self.open.contains_key(&source.position)) {
+            for source in plan.sources.iter().filter(|source| self.open.get(source.position).is_some()) {
                 let rows = source.start..source.start.saturating_add(source.count);
                 let held = HeldRows {
                     cut: plan.number,
@@ -213,10 +224,8 @@ impl Resume {
         // A lost note can only have told of frames before it.
         self.lost.retain(|before, _| *before > done.low_water);
         // What is before the low-water mark was settled, by notes that may have left the log already.
-        let still_open = self.open.split_off(&done.low_water);
-        for position in std::mem::replace(&mut self.open, still_open).into_keys() {
-            self.held.remove(&position);
-        }
+        self.open.settle_before(done.low_water);
+        self.held = self.held.split_off(&done.low_water);
     }
 
     /// The number of the next cut: higher than any that was ever given out, though the notes of the last ones may have left
@@ -226,9 +235,9 @@ impl Resume {
         (self.last_cut + 1).max(self.until.next().0.saturating_mul(CUTS_PER_FRAME))
     }
 
-    /// Whether a frame that was there before the restart has rows that are not settled.
+    /// Whether a frame of a cut under way is in the log, with rows that are not settled.
     pub(super) fn is_open(&self, position: Position) -> bool {
-        self.open.contains_key(&position)
+        self.under_way.contains(&position)
     }
 
     /// Whether a frame was there before the restart.
@@ -238,11 +247,14 @@ impl Resume {
 
     /// Whether nothing is left of a frame that was there before the restart.
     pub(super) fn is_settled(&self, position: Position) -> bool {
-        position <= self.until && !self.open.contains_key(&position)
+        position < self.from || position <= self.until && self.settled.contains(position)
     }
 
     /// The rows of a frame that cuts hold.
     pub(super) fn take_held(&mut self, position: Position) -> Held {
+        self.under_way.remove(&position);
+        // The reader goes on from here, and a frame that it comes back to was not settled.
+        self.settled.forget_before(position);
         self.held.remove(&position).unwrap_or_default()
     }
 }
@@ -321,18 +333,6 @@ impl Held {
     }
 }
 
-/// The sources of a plan by frame. A cut of interleaved rows has very many of one frame.
-fn by_frame(plan: &CutPlan) -> BTreeMap<Position, Vec<Source>> {
-    let mut frames: BTreeMap<Position, Vec<Source>> = BTreeMap::new();
-    for source in &plan.sources {
-        frames.entry(source.position).or_default().push(*source);
-    }
-    frames
-}
-
-fn rows_of(source: &Source) -> Range<u32> {
-    source.start..source.start.saturating_add(source.count)
-}
 /// The next frame. A block that the disk cannot read is tried again until the reader takes it for damaged.
 fn next(reader: &mut LogReader) -> Result<Option<Frame>, LogError> {
     let mut unreadable = 0;
@@ -347,6 +347,18 @@ fn next(reader: &mut LogReader) -> Result<Option<Frame>, LogError> {
     }
 }
 
+/// The sources of a plan by frame. A cut of interleaved rows has very many of one frame.
+fn by_frame(plan: &CutPlan) -> BTreeMap<Position, Vec<Source>> {
+    let mut frames: BTreeMap<Position, Vec<Source>> = BTreeMap::new();
+    for source in &plan.sources {
+        frames.entry(source.position).or_default().push(*source);
+    }
+    frames
+}
+
+fn rows_of(source: &Source) -> Range<u32> {
+    source.start..source.start.saturating_add(source.count)
+}
 
 /// How many rows of `rows` are in none of `others`. Both are ordered by their start, and no two of `rows` overlap.
 fn count_without(rows: &[Range<u32>], others: &[&Range<u32>]) -> u64 {
