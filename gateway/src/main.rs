@@ -12,5 +12,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(command::run(arguments)))
+    let code = runtime.block_on(command::run(arguments));
+    // A thread that reads a log of gigabytes is not waited for: it has nothing to finish.
+    runtime.shutdown_background();
+    Ok(code)
 }

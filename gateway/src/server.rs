@@ -1,8 +1,9 @@
 //! The composition root: settings in, a running gateway out. Builds the parts and owns the order in which they start
 //! and stop.
 //!
-//! Start: listeners first, so that a taken port is told at once; then the logs, with which requests are taken, tried
-//! again as long as their disk is away, read-only or full; then the tables of each store by itself, tried again until it is there, with which its log is delivered. Stop: readiness,
+//! Start: listeners first, so that a taken port is told at once and that whoever asks is told that the gateway is starting;
+//! then the logs, with which requests are taken, tried again as long as their disk is away, read-only or full; at the same
+//! time the tables of each store by itself, tried again until it is there, with which its log is delivered. Stop: readiness,
 //! listeners, requests under way, what a store still takes, the logs; bounded by `shutdown.timeout_seconds`.
 
 mod logs;
@@ -75,7 +76,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a gateway. It returns as soon as both ports are open; [`Server::ready`] waits for the stores.
+    /// Starts a gateway. It serves, and answers writes with a retryable refusal, while it reads its logs, and returns when
+    /// they are open or their disk is away; [`Server::ready`] waits for the stores. May be dropped before it is done: what
+    /// it has spawned ends with the runtime.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let http = listen::bind("http.listen", config.http.listen).await?;
         let grpc = listen::bind("grpc.listen", config.grpc.listen).await?;
@@ -97,13 +100,6 @@ impl Server {
         let health = Arc::new(Health::new(stores.clone()));
         let idempotency = Idempotency::new(idempotency_settings(&config));
         let delivery = logs::delivery(&config, &timescale, Arc::clone(&clickhouse), &metrics);
-        let opened = match logs::open(&delivery, &idempotency).await {
-            Err(StartError::Logs(error)) if error.may_pass() => {
-                tracing::error!(%error, "the logs cannot be opened: writes are refused until they can");
-                false
-            }
-            opened => opened.map(|()| true)?,
-        };
         let rows = TableRegistry::new(timescale.ddl_pool().clone());
         let registry = Arc::new(Registry::new(rows, stores, Some(&config.wal.directory))?);
         let stop_background = CancellationToken::new();
@@ -140,7 +136,7 @@ impl Server {
         });
 
         let stop_listening = CancellationToken::new();
-        let mut background = vec![
+        let background = vec![
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::Timescale, stop_background.clone())),
             tokio::spawn(prepare_tables(Arc::clone(&shared), StoreKind::ClickHouse, stop_background.clone())),
             tokio::spawn(follow_registry(Arc::clone(&shared), stop_background.clone())),
@@ -149,11 +145,6 @@ impl Server {
             tokio::spawn(reload::follow(reloads.clone(), stop_background.clone())),
             tokio::spawn(move_ranges(Arc::clone(&shared), stop_background.clone())),
         ];
-        if opened {
-            shared.ingest.take_requests();
-        } else {
-            background.push(tokio::spawn(logs::open_later(Arc::clone(&shared), stop_background.clone())));
-        }
         let [http_serving, grpc_serving] = serving(&shared.config, http_tls, grpc_tls);
         let serve = |socket, routes, serving| {
             listen::serve(socket, routes, serving, Arc::clone(&shared.metrics), stop_listening.clone())
@@ -168,7 +159,32 @@ impl Server {
         if let Some(admin) = &admin {
             tracing::info!(admin = %admin.address, "listening for operators");
         }
-        Ok(Self { shared, http, grpc, admin, reloads, background, stop_listening, stop_background })
+        let mut server =
+            Self { shared, http, grpc, admin, reloads, background, stop_listening, stop_background };
+        match server.open_logs().await {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the logs, which takes as long as they are; while their disk is away, it is tried again beside everything else.
+    async fn open_logs(&mut self) -> Result<(), StartError> {
+        match logs::open(&self.shared.delivery, self.shared.ingest.idempotency()).await {
+            Ok(()) => {
+                self.shared.ingest.take_requests();
+                Ok(())
+            }
+            Err(StartError::Logs(error)) if error.may_pass() => {
+                tracing::error!(%error, "the logs cannot be opened: writes are refused until they can");
+                let open = logs::open_later(Arc::clone(&self.shared), self.stop_background.clone());
+                self.background.push(tokio::spawn(open));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Where HTTP is served.

@@ -54,7 +54,13 @@ pub(super) async fn run(files: &Files) -> Result<ExitCode, CommandError> {
     let limit = logging::start(&config.log)?;
     // Before anything starts, so that a signal meanwhile is not lost.
     let mut signals = Signals::new().map_err(CommandError::Signals)?;
-    let server = Server::start(config).await?;
+    let server = tokio::select! {
+        server = Server::start(config) => server?,
+        name = Signals::next(&mut signals.terminate, &mut signals.interrupt) => {
+            tracing::info!(signal = name, "asked to end while the logs are read: nothing was accepted");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let stop_reports = CancellationToken::new();
     let reports = tokio::spawn(limit.report(stop_reports.clone()));
 

@@ -105,8 +105,8 @@ pub struct Delivery {
     options: DeliveryOptions,
     /// None before the logs are open.
     feeds: OnceLock<[Arc<Feed>; 3]>,
-    /// Why they are not.
-    unopened: parking_lot::Mutex<Arc<str>>,
+    /// Why they are not; none while they are opened for the first time.
+    unopened: parking_lot::Mutex<Option<Arc<str>>>,
     definitions: Arc<Definitions>,
     metrics: Arc<Metrics>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
@@ -252,6 +252,11 @@ impl Delivery {
         })
     }
 
+    /// Whether the logs are being opened, and nothing is known to be wrong with them.
+    pub fn is_opening(&self) -> bool {
+        self.feeds.get().is_none() && self.unopened.lock().is_none()
+    }
+
     fn unopened(&self, log: LogName) -> FeedStatus {
         let max_bytes = match log {
             LogName::Timescale => self.options.timescale.max_log_bytes,
@@ -260,7 +265,10 @@ impl Delivery {
         };
         FeedStatus {
             log,
-            files: LogStatus::unopened(max_bytes, Arc::clone(&self.unopened.lock())),
+            files: LogStatus::unopened(
+                max_bytes,
+                self.unopened.lock().clone().unwrap_or_else(|| "the logs are being opened".into()),
+            ),
             waiting_frames: 0,
             waiting_rows: 0,
             window_bytes: self.options.window_bytes,

@@ -126,7 +126,7 @@ impl Delivery {
         let definitions = Definitions::new(Arc::new(LocalDisk), &options.directory.join("definitions"));
         Arc::new(Self {
             feeds: OnceLock::new(),
-            unopened: Mutex::new(Arc::from("the logs are being opened")),
+            unopened: Mutex::default(),
             definitions: Arc::new(definitions),
             metrics: Arc::clone(metrics),
             tasks: Mutex::default(),
@@ -140,7 +140,8 @@ impl Delivery {
     /// Opens the logs and starts to deliver. Blocks on the disk; needs a runtime. `restored` sees every request that a
     /// log still has; those of an attempt that failed come again at the next.
     pub fn open(&self, restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
-        self.try_to_open(restored).inspect_err(|error| *self.unopened.lock() = Arc::from(error.with_cause()))
+        self.try_to_open(restored)
+            .inspect_err(|error| *self.unopened.lock() = Some(Arc::from(error.with_cause())))
     }
 
     fn try_to_open(&self, mut restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {

@@ -106,7 +106,8 @@ pub struct Addresses {
 impl Gateway {
     /// The state of the gateway, its stores and its logs.
     pub fn report(&self) -> Report {
-        let unwritable = self.delivery.status().into_iter().filter_map(|feed| {
+        let opening = self.delivery.is_opening();
+        let unwritable = self.delivery.status().into_iter().filter(|_| !opening).filter_map(|feed| {
             let reason = feed.files.unwritable?.to_string();
             Some(UnwritableLog { log: feed.log.name(), reason })
         });

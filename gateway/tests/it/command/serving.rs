@@ -2,9 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::Value;
+use tidewell_gateway::wal::{Entry, LocalDisk, Log, LogOptions};
 
 use super::{borrowed, run, tidewell, variables};
 use crate::harness::database::Databases;
@@ -163,4 +166,46 @@ async fn a_gateway_without_stores_starts_and_says_so() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("\"message\":\"a store does not answer\""), "{log}");
     assert!(!format!("{log}{body}{metrics}").contains("hunter2"), "{log}");
+}
+
+/// Scenario: a gateway starts on a log of half a gigabyte, and is asked to end before it has read it.
+/// Guarantees: meanwhile it answers that it is starting and refuses writes in a way that can be tried again; it ends within
+/// two seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_reads_its_logs_answers_and_ends_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        segment_bytes: 64 << 20,
+        max_bytes: 4 << 30,
+        retain_age: Duration::from_secs(600),
+        retain_bytes: 4 << 30,
+        recent_bytes: 0,
+    };
+    let (log, _) =
+        Log::<()>::open(Arc::new(LocalDisk), &directory.path().join("clickhouse"), "clickhouse", options)
+            .unwrap();
+    // Notes that are too long to be any: they are read, and nothing comes of it.
+    let mut body = vec![0; 16 << 20];
+    body[0] = 1;
+    let body = Bytes::from(body);
+    for _ in 0..32 {
+        log.append(Entry::DONE, vec![body.clone()], None).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    let serving = Serving::start(&[
+        ("TIDEWELL_WAL_DIRECTORY", directory.path().to_str().unwrap()),
+        ("TIDEWELL_WAL_CLICKHOUSE_MAX_BYTES", "4294967296"),
+        ("TIDEWELL_HTTP_LISTEN", "127.0.0.1:0"),
+        ("TIDEWELL_GRPC_LISTEN", "127.0.0.1:0"),
+        ("TIDEWELL_LOG_FORMAT", "json"),
+    ]);
+    assert_eq!(serving.get("/healthz").await.status(), 200);
+    let readiness = serving.get("/readyz").await;
+    assert_eq!(readiness.status(), 503);
+    assert_eq!(readiness.json::<Value>().await.unwrap()["status"], "starting");
+    let asked = Instant::now();
+    let (code, log) = serving.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }
