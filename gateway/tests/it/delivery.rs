@@ -150,3 +150,50 @@ async fn what_no_store_could_take_is_refused_before_it_is_tried() {
     assert!(answer["errors"][0]["reason"].as_str().unwrap().contains("512"), "{answer}");
     gateway.stop().await;
 }
+
+/// Scenario: Postgres comes back as it was some cuts ago, as after a restored backup: neither the rows since then nor the
+/// progress is there. The gateway goes on.
+/// Guarantees: every record is there once, those of before and after as well as those that were lost, without a sender.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_comes_back_older_is_fed_again() {
+    let gateway = TestGateway::start().await;
+    let client = gateway.databases.postgres().await;
+    let mut value = 0.0;
+    let mut store_some = async || {
+        for _ in 0..12 {
+            let answer = gateway.post_json("/write/metrics", &sample(value)).await;
+            assert_eq!(answer.1["ack"], "stored");
+            value += 1.0;
+        }
+    };
+    store_some().await;
+    client
+        .batch_execute("CREATE TABLE backup AS SELECT log, lane, cut FROM tidewell_progress")
+        .await
+        .unwrap();
+    store_some().await;
+    client
+        .batch_execute(
+            "BEGIN; DELETE FROM metrics_events WHERE value >= 12;
+             DELETE FROM tidewell_progress WHERE (log, lane) NOT IN (SELECT log, lane FROM backup);
+             UPDATE tidewell_progress AS lane SET cut = backup.cut FROM backup
+             WHERE backup.log = lane.log AND backup.lane = lane.lane; COMMIT",
+        )
+        .await
+        .unwrap();
+    assert_eq!(gateway.timescale("SELECT value FROM metrics_events").await.len(), 12);
+    store_some().await;
+    let wanted: Vec<Value> = (0..36).map(|value| json!({"value": value})).collect();
+    // A lane without work looks after its store every ten seconds.
+    eventually(async || gateway.timescale("SELECT value FROM metrics_events ORDER BY 1").await == wanted)
+        .await;
+    let metrics =
+        gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let events = |event: &str| {
+        let line = format!("tidewell_delivery_events_total{{log=\"timescale\",event=\"{event}\"}} ");
+        metrics.lines().find_map(|found| found.strip_prefix(&*line)?.parse::<u64>().ok()).unwrap()
+    };
+    assert!(events("regressed") > 0);
+    assert_eq!(events("gap"), 0);
+    gateway.stop().await;
+}
