@@ -80,6 +80,13 @@ impl AttributesColumn {
         self.keys.bytes.len() + self.values.bytes.len() + self.types.len() * ENTRY_BYTES
     }
 
+    /// Bytes of the row that was ended last, counted as [`AttributesColumn::bytes`] does.
+    pub(super) fn last_row_bytes(&self) -> usize {
+        let entries = range(&self.ends, self.rows().saturating_sub(1));
+        let texts = |strings: &Strings| strings.offset_at(entries.end) - strings.offset_at(entries.start);
+        texts(&self.keys) + texts(&self.values) + entries.len() * ENTRY_BYTES
+    }
+
     /// The number of entries of the row under construction.
     pub fn open_entries(&self) -> usize {
         self.types.len() - self.finished_entries()

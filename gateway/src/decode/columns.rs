@@ -149,9 +149,12 @@ impl<T: Copy> Lists<T> {
         Self { offsets: vec![0], values: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, values: impl IntoIterator<Item = T>) {
+    /// Returns how many values there were.
+    pub(super) fn push(&mut self, values: impl IntoIterator<Item = T>) -> usize {
+        let before = self.values.len();
         self.values.extend(values);
         self.offsets.push(offset(self.values.len()));
+        self.values.len() - before
     }
 
     fn truncate(&mut self, rows: usize) {

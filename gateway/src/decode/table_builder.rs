@@ -19,9 +19,13 @@ use crate::registry::{ColumnDef, ColumnType, LabelChanges, TableBatch, TableDef}
 pub struct TableBuilder {
     table: Arc<TableDef>,
     columns: Vec<Column>,
+    /// Which of them hold attributes.
+    attributes: Vec<usize>,
     rows: usize,
     /// Bytes of the finished rows, as [`TableBuilder::bytes`] counts them.
     finished_bytes: usize,
+    /// Bytes of the open row but for its attributes.
+    open_bytes: usize,
     max_bytes: usize,
     rules: RowRules,
 }
@@ -30,21 +34,20 @@ impl TableBuilder {
     /// No rows of `table` yet. `context` tells the time of arrival, which the accepted window is relative to.
     pub fn new(table: Arc<TableDef>, context: &DecodeContext<'_>) -> Self {
         let rules = RowRules::new(&table, context);
-        Self {
-            columns: columns(&table, &rules),
-            rules,
-            table,
-            rows: 0,
-            finished_bytes: 0,
-            max_bytes: context.limits.decoded_bytes.min(MAX_COLUMN_BYTES),
-        }
+        Self::with(table, rules, context.limits.decoded_bytes.min(MAX_COLUMN_BYTES))
     }
 
     /// No rows of `table` yet, for rows that its store gave.
     pub fn for_reading(table: Arc<TableDef>) -> Self {
         let rules = RowRules::of_stored_rows(&table);
+        Self::with(table, rules, MAX_COLUMN_BYTES)
+    }
+
+    fn with(table: Arc<TableDef>, rules: RowRules, max_bytes: usize) -> Self {
         let columns = columns(&table, &rules);
-        Self { rules, table, columns, rows: 0, finished_bytes: 0, max_bytes: MAX_COLUMN_BYTES }
+        let is_attributes = |column: &Column| matches!(column, Column::Attributes(_));
+        let attributes = (0..columns.len()).filter(|&at| is_attributes(&columns[at])).collect();
+        Self { table, columns, attributes, rows: 0, finished_bytes: 0, open_bytes: 0, max_bytes, rules }
     }
 
     /// The table whose rows these are.
@@ -80,6 +83,7 @@ impl TableBuilder {
             Column::Timestamp(values) => values.push(Some(nanos)),
             _ => return self.wrong_type(column, "a timestamp"),
         }
+        self.open_bytes += size_of::<i64>();
         Ok(())
     }
 
@@ -91,6 +95,7 @@ impl TableBuilder {
             Column::Text(values) => values.push(Some(value.as_bytes())),
             _ => return self.wrong_type(column, "text"),
         }
+        self.open_bytes += value.len();
         Ok(())
     }
 
@@ -102,6 +107,7 @@ impl TableBuilder {
             Column::Bytes(values) => values.push(Some(value)),
             _ => return self.wrong_type(column, "bytes"),
         }
+        self.open_bytes += value.len();
         Ok(())
     }
 
@@ -112,6 +118,7 @@ impl TableBuilder {
             Column::Double(values) => values.push(Some(value)),
             _ => return self.wrong_type(column, "a double"),
         }
+        self.open_bytes += size_of::<f64>();
         Ok(())
     }
 
@@ -126,6 +133,7 @@ impl TableBuilder {
             },
             _ => return self.wrong_type(column, "an integer"),
         }
+        self.open_bytes += size_of::<i64>();
         Ok(())
     }
 
@@ -136,6 +144,7 @@ impl TableBuilder {
             Column::Boolean(values) => values.push(Some(value)),
             _ => return self.wrong_type(column, "a boolean"),
         }
+        self.open_bytes += size_of::<bool>();
         Ok(())
     }
 
@@ -146,10 +155,11 @@ impl TableBuilder {
         values: impl IntoIterator<Item = f64>,
     ) -> Result<(), FieldError> {
         self.start(column);
-        match &mut self.columns[column] {
+        let count = match &mut self.columns[column] {
             Column::DoubleArray(lists) => lists.push(values),
             _ => return self.wrong_type(column, "a list of doubles"),
-        }
+        };
+        self.open_bytes += count * size_of::<f64>();
         Ok(())
     }
 
@@ -160,10 +170,11 @@ impl TableBuilder {
         values: impl IntoIterator<Item = i64>,
     ) -> Result<(), FieldError> {
         self.start(column);
-        match &mut self.columns[column] {
+        let count = match &mut self.columns[column] {
             Column::BigIntArray(lists) => lists.push(values),
             _ => return self.wrong_type(column, "a list of integers"),
-        }
+        };
+        self.open_bytes += count * size_of::<i64>();
         Ok(())
     }
 
@@ -182,6 +193,7 @@ impl TableBuilder {
             Column::TextArray(lists) => {
                 for value in values {
                     lists.values.push(Some(value.as_bytes()));
+                    self.open_bytes += value.len();
                 }
                 let end = super::columns::offset(lists.values.rows());
                 lists.offsets.push(end);
@@ -203,9 +215,10 @@ impl TableBuilder {
     pub fn end_row(&mut self) -> Result<(), FieldError> {
         let ended = self.pad_row().and_then(|()| self.check_row());
         match ended {
-            Ok(()) => {
+            Ok(bytes) => {
                 self.rows += 1;
-                self.finished_bytes = self.bytes();
+                self.finished_bytes += bytes;
+                self.open_bytes = 0;
                 Ok(())
             }
             Err(error) => {
@@ -217,6 +230,7 @@ impl TableBuilder {
 
     /// Takes the open row back.
     pub fn discard_row(&mut self) {
+        self.open_bytes = 0;
         for column in &mut self.columns {
             column.truncate(self.rows);
         }
@@ -226,7 +240,7 @@ impl TableBuilder {
     pub fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
         self.discard_row();
-        self.finished_bytes = self.bytes();
+        self.finished_bytes = self.columns.iter().map(Column::bytes).sum();
     }
 
     /// Refuses `bytes` more before they are copied, when the batch has no room for them.
@@ -240,9 +254,9 @@ impl TableBuilder {
         Ok(())
     }
 
-    /// Bytes of values so far.
+    /// Bytes of the values of finished rows.
     pub fn bytes(&self) -> usize {
-        self.columns.iter().map(Column::bytes).sum()
+        self.finished_bytes
     }
 
     /// The finished rows; none when there are no rows.
@@ -270,8 +284,11 @@ impl TableBuilder {
 
     /// A column set twice in one row keeps the later value.
     fn start(&mut self, column: usize) {
-        if self.columns[column].rows() > self.rows {
-            self.columns[column].truncate(self.rows);
+        let column = &mut self.columns[column];
+        if column.rows() > self.rows {
+            let before = column.bytes();
+            column.truncate(self.rows);
+            self.open_bytes = self.open_bytes.saturating_sub(before - column.bytes());
         }
     }
 
@@ -288,8 +305,12 @@ impl TableBuilder {
             }
             let null = def.holds_null();
             match column {
-                Column::DoubleArray(lists) => lists.push([]),
-                Column::BigIntArray(lists) => lists.push([]),
+                Column::DoubleArray(lists) => {
+                    lists.push([]);
+                }
+                Column::BigIntArray(lists) => {
+                    lists.push([]);
+                }
                 Column::TextArray(lists) => {
                     let end = super::columns::offset(lists.values.rows());
                     lists.offsets.push(end);
@@ -311,14 +332,19 @@ impl TableBuilder {
         Ok(())
     }
 
-    fn check_row(&self) -> Result<(), FieldError> {
-        for (column, def) in self.columns.iter().zip(self.table.columns()) {
-            if let Column::Attributes(attributes) = column {
+    /// The bytes of the row that was padded.
+    fn check_row(&self) -> Result<usize, FieldError> {
+        let mut bytes = self.open_bytes;
+        for &at in &self.attributes {
+            if let (Some(Column::Attributes(attributes)), Some(def)) =
+                (self.columns.get(at), self.table.columns().get(at))
+            {
                 attributes.check_last_row(def.name.as_str(), self.rules.forbids_nul())?;
+                bytes += attributes.last_row_bytes();
             }
         }
         // A resource is repeated in each of its rows, so a small request can stand for much memory.
-        self.check_room(self.bytes().saturating_sub(self.finished_bytes))
+        self.check_room(bytes).map(|()| bytes)
     }
 
     fn check_text(&self, column: usize, value: &str) -> Result<(), FieldError> {
