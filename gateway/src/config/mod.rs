@@ -375,10 +375,12 @@ pub struct TimescaleLinkConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// fast to make and to read.
+    /// none to `localhost` and to loopback addresses, `lz4` to any other.
     #[default]
+    Auto,
+    /// fast to make and to read.
     Lz4,
-    /// less work where the store is on the same machine.
+    /// the least work.
     None,
 }
 

@@ -57,20 +57,18 @@ pub(super) fn clients(config: &ClickHouseConfig) -> Result<(Client, Inserter), S
     let mut builder = HttpClient::builder(TokioExecutor::new());
     builder.pool_idle_timeout(IDLE);
     let password = password(config)?;
+    let compresses = compresses(config.compression, &url);
     let inserter = Inserter::new(
         builder.build(connector.clone()),
         &url,
         &config.database,
         (&config.user, &password),
-        config.compression != config::Compression::None,
+        compresses,
         Duration::from_millis(config.statement_timeout_ms.max(1)),
     )?;
     let mut client = Client::with_http_client(builder.build(connector))
         .with_url(url.to_string())
-        .with_compression(match config.compression {
-            config::Compression::Lz4 => Compression::Lz4,
-            config::Compression::None => Compression::None,
-        });
+        .with_compression(if compresses { Compression::Lz4 } else { Compression::None });
     if !config.user.is_empty() {
         client = client.with_user(config.user.as_str());
     }
@@ -80,11 +78,51 @@ pub(super) fn clients(config: &ClickHouseConfig) -> Result<(Client, Inserter), S
     Ok((client, inserter))
 }
 
+/// Whether what is sent to `url` is compressed.
+fn compresses(setting: config::Compression, url: &Uri) -> bool {
+    match setting {
+        config::Compression::Auto => !is_on_this_machine(url.host().unwrap_or_default()),
+        config::Compression::Lz4 => true,
+        config::Compression::None => false,
+    }
+}
+
+/// Whether a host is this machine by its name or address alone.
+fn is_on_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 fn password(config: &ClickHouseConfig) -> Result<String, StoreError> {
     match &config.password_file {
         Some(path) => std::fs::read_to_string(path)
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|error| unavailable(format!("clickhouse.password_file {}: {error}", path.display()))),
         None => Ok(config.password.reveal().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_on_this_machine_is_not_compressed_unless_told() {
+        use config::Compression::{Auto, Lz4, None};
+        for (url, auto) in [
+            ("http://127.0.0.1:8123", false),
+            ("http://127.8.0.1", false),
+            ("http://[::1]:8123/path", false),
+            ("http://[::ffff:127.0.0.1]", false),
+            ("https://LocalHost:8443", false),
+            ("http://10.0.0.1:8123", true),
+            ("http://[2001:db8::1]", true),
+            ("http://localhost.example:8123", true),
+        ] {
+            let url = Uri::from_static(url);
+            assert_eq!(compresses(Auto, &url), auto, "{url}");
+            assert!(compresses(Lz4, &url) && !compresses(None, &url));
+        }
     }
 }
