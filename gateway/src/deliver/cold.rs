@@ -155,8 +155,8 @@ impl ColdLane {
                     lane.replace(vec![renewed.number], vec![renewed.plan()]).await?;
                     work.push_front((renewed, true));
                 }
-                Outcome::Split(error) if cut.rows() > 1 => {
-                    tracing::debug!(cut = cut.number, rows = cut.rows(), %error, "the cold tier refuses rows, halving the cut");
+                Outcome::Split(error) if cut.len() > 1 => {
+                    tracing::debug!(cut = cut.number, rows = cut.len(), %error, "the cold tier refuses rows, halving the cut");
                     let (first, second) = cut.halves();
                     let halves = [first, second].map(|pieces| PendingCut {
                         number: self.feed.next_number(),
@@ -172,7 +172,7 @@ impl ColdLane {
                 Outcome::Split(error) => lane.keep_as_dead_letters(&cut, settles, &error).await?,
                 Outcome::Wait(error) => {
                     let table = &cut.key.table;
-                    tracing::warn!(%table, rows = cut.rows(), %error, "the cold table is not as registered: late rows wait in the log until it is mended");
+                    tracing::warn!(%table, rows = cut.len(), %error, "the cold table is not as registered: late rows wait in the log until it is mended");
                     self.feed.pause(PARKED_FOR).await?;
                     if let Some(piece) = cut.pieces.first()
                         && let Err(error) = self.store.prepare_cold(piece.batch.table()).await
@@ -189,12 +189,9 @@ impl ColdLane {
     /// Sends the cut until the store has it or says why not.
     async fn write(&self, cut: &PendingCut, fresh: bool) -> Result<Outcome, Stopped> {
         debug_assert_eq!(cut.tier, Tier::Cold);
-        let batch = match cut.batch() {
-            Ok(batch) => batch,
-            Err(error) => {
-                let reason = format!("the rows do not fit in one batch: {error}");
-                return Ok(Outcome::Split(StoreError::Data { store: "clickhouse", reason }));
-            }
+        let Some(rows) = cut.rows() else {
+            let reason = "the rows of a cut are not of one table".to_owned();
+            return Ok(Outcome::Split(StoreError::Data { store: "clickhouse", reason }));
         };
         let mut attempt = Cut {
             log: self.feed.log.incarnation(),
@@ -203,7 +200,7 @@ impl ColdLane {
             epoch: cut.epoch,
             previous: 0,
             fresh,
-            batch,
+            rows,
         };
         let mut waits = backon::ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(50))

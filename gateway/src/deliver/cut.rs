@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use super::gather::{GatherKey, Piece};
 use super::partition;
 use crate::ingest::{Protocol, RecordError};
-use crate::registry::TableBatch;
+use crate::registry::TableRows;
 use crate::wal::Position;
 use crate::wal::entry::{CutPlan, RequestEntry, Source, Tier};
 
@@ -87,26 +87,19 @@ impl PendingCut {
         }))
     }
 
-    /// All rows in one batch. An error when they are too large for one, or there are none.
-    pub(super) fn batch(&self) -> Result<TableBatch, ArrowError> {
-        let Some(first) = self.pieces.first() else {
-            return Err(ArrowError::InvalidArgumentError("a cut without rows".to_owned()));
-        };
-        if self.pieces.len() == 1 {
-            return Ok(first.batch.clone());
-        }
-        let batches: Vec<TableBatch> = self.pieces.iter().map(|piece| piece.batch.clone()).collect();
-        TableBatch::concat(Arc::clone(first.batch.table()), &batches)
+    /// All rows, piece by piece; none when there are none.
+    pub(super) fn rows(&self) -> Option<TableRows> {
+        TableRows::new(self.pieces.iter().map(|piece| piece.batch.clone()).collect())
     }
 
     /// The number of rows.
-    pub(super) fn rows(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.pieces.iter().map(|piece| piece.batch.len()).sum()
     }
 
     /// The first half of the rows and the rest.
     pub(super) fn halves(&self) -> (Vec<Piece>, Vec<Piece>) {
-        let mut left = self.rows() / 2;
+        let mut left = self.len() / 2;
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for piece in &self.pieces {
             let rows = piece.batch.len();

@@ -151,7 +151,7 @@ impl Lane {
         }
         let key = due.key.clone();
         let cut = self.feed.new_cut(self.number, due.key, due.pieces);
-        if cut.batch().is_ok_and(|batch| self.feed.store.is_redundant(&batch)) {
+        if self.is_redundant(&cut) {
             self.feed.note_needless(vec![(cut.key, cut.pieces)], Settled::Stored);
         } else {
             if !fault_point::is_left_out(Step::ExactlyOnce) {
@@ -162,6 +162,12 @@ impl Lane {
         }
         self.feed.gather.ended(&key);
         Ok(())
+    }
+
+    /// Whether writing the cut would change nothing. Only tables with a key are asked: their rows are few.
+    fn is_redundant(&self, cut: &PendingCut) -> bool {
+        let rows = cut.rows().filter(|rows| rows.table().is_keyed());
+        rows.and_then(|rows| rows.to_batch().ok()).is_some_and(|batch| self.feed.store.is_redundant(&batch))
     }
 
     /// Stores durable cuts, or what becomes of them, one after the other.
@@ -177,8 +183,8 @@ impl Lane {
                     self.settle(&cut, settles, |_| Refusals::default());
                     self.feed.note_done(cut.number);
                 }
-                Outcome::Split(error) if cut.rows() > 1 => {
-                    tracing::debug!(cut = cut.number, rows = cut.rows(), %error, "the store refuses rows, halving the cut");
+                Outcome::Split(error) if cut.len() > 1 => {
+                    tracing::debug!(cut = cut.number, rows = cut.len(), %error, "the store refuses rows, halving the cut");
                     work = self.split(&cut, settles, work).await?;
                 }
                 Outcome::Split(error) => self.keep_as_dead_letters(&cut, settles, &error).await?,
@@ -300,7 +306,7 @@ impl Lane {
             })
             .collect();
         let plans: Vec<CutPlan> = colds.iter().map(PendingCut::plan).collect();
-        let rows: usize = colds.iter().map(PendingCut::rows).sum();
+        let rows: usize = colds.iter().map(PendingCut::len).sum();
         tracing::debug!(table = %cut.key.table, rows, cuts = plans.len(), "late rows go to the cold tier");
         let hot = if divided.hot.is_empty() { Vec::new() } else { vec![divided.hot] };
         let work = self.divide(cut, settles, hot, plans.clone(), behind).await?;
@@ -392,10 +398,10 @@ impl Lane {
         // What a database had forgotten cannot wait: its lane goes on, and takes the number for written then.
         let cannot_wait = self.feed.store.kind() == StoreKind::Timescale && !settles;
         if self.feed.may_keep_dead_letters() && (certain && is_full || cannot_wait) {
-            tracing::error!(table = %cut.key.table, rows = cut.rows(), %error, "too many rows wait for a table that is not as registered: keeping them as dead letters");
+            tracing::error!(table = %cut.key.table, rows = cut.len(), %error, "too many rows wait for a table that is not as registered: keeping them as dead letters");
             return self.keep_as_dead_letters(&cut, settles, error).await;
         }
-        tracing::warn!(table = %cut.key.table, rows = cut.rows(), %error, "the table is not as registered: its rows wait in the log until it is mended");
+        tracing::warn!(table = %cut.key.table, rows = cut.len(), %error, "the table is not as registered: its rows wait in the log until it is mended");
         let until = Instant::now() + PARKED_FOR;
         // What refused in Timescale is the transaction that has the lane's progress: the rows are not there. In ClickHouse
         // an attempt before this one may have stored them: they stay in this cut.
@@ -424,13 +430,9 @@ impl Lane {
 
     /// Sends the cut until the store has it or says why never.
     async fn write(&self, cut: &PendingCut, fresh: bool) -> Result<Outcome, Stopped> {
-        let batch = match cut.batch() {
-            Ok(batch) => batch,
-            // Only an offset overflow can do this: the rows are too large to be one batch.
-            Err(error) => {
-                let reason = format!("the rows do not fit in one batch: {error}");
-                return Ok(Outcome::Split(StoreError::Data { store: self.feed.store.kind().name(), reason }));
-            }
+        let Some(rows) = cut.rows() else {
+            let reason = "the rows of a cut are not of one table".to_owned();
+            return Ok(Outcome::Split(StoreError::Data { store: self.feed.store.kind().name(), reason }));
         };
         let mut attempt = Cut {
             log: self.feed.log.incarnation(),
@@ -439,7 +441,7 @@ impl Lane {
             epoch: cut.epoch,
             previous: cut.previous,
             fresh,
-            batch,
+            rows,
         };
         let mut waits = backon::ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(20))
@@ -454,8 +456,8 @@ impl Lane {
             let started = Instant::now();
             let outcome = self.feed.unless_halted(self.feed.store.write(&attempt)).await?;
             drop(turn);
-            let rows = attempt.batch.len();
-            self.feed.metrics.cut(attempt.batch.table(), rows, started.elapsed(), outcome.is_ok());
+            let rows = attempt.rows.len();
+            self.feed.metrics.cut(attempt.rows.table(), rows, started.elapsed(), outcome.is_ok());
             let Err(error) = outcome else { return Ok(Outcome::Written) };
             let first = std::mem::take(&mut attempt.fresh);
             match error.next() {
@@ -463,7 +465,7 @@ impl Lane {
                     // Other lanes leave this table alone until it takes rows again.
                     retrying.get_or_insert_with(|| self.feed.gather.block(&cut.key));
                     let wait = waits.next().unwrap_or(Duration::from_secs(2));
-                    let table = attempt.batch.table().name();
+                    let table = attempt.rows.table().name();
                     tracing::warn!(%table, cut = cut.number, rows, %error, ?wait, "cut not written, will retry");
                     self.feed.pause(wait).await?;
                 }

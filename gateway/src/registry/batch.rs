@@ -21,6 +21,10 @@ pub struct TableBatch {
     label_changes: LabelChanges,
 }
 
+/// Rows of one table in batches that follow one another; at least one batch, all with the same columns.
+#[derive(Debug, Clone)]
+pub struct TableRows(Vec<TableBatch>);
+
 /// A batch whose columns are not those of its table.
 #[derive(Debug, thiserror::Error)]
 #[error("the batch does not fit table {table:?}: {reason}")]
@@ -101,6 +105,53 @@ impl TableBatch {
             count_allocations(&column.to_data(), &mut allocations);
         }
         allocations.values().sum()
+    }
+}
+
+impl TableRows {
+    /// The rows of these batches; none when there are none, or not of one table with one set of columns.
+    pub fn new(batches: Vec<TableBatch>) -> Option<Self> {
+        let first = batches.first()?.table();
+        let fit = |batch: &TableBatch| {
+            batch.table().name() == first.name() && batch.table().arrow() == first.arrow()
+        };
+        batches.iter().all(fit).then_some(Self(batches))
+    }
+
+    /// The table, as the first batch knows it.
+    pub fn table(&self) -> &Arc<TableDef> {
+        self.0[0].table()
+    }
+
+    /// The batches, in order.
+    pub fn batches(&self) -> &[TableBatch] {
+        &self.0
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(TableBatch::len).sum()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All rows in one batch: copied, unless they are in one already. An error when they are too large for one.
+    pub fn to_batch(&self) -> Result<TableBatch, ArrowError> {
+        match &*self.0 {
+            [only] => Ok(only.clone()),
+            several => TableBatch::concat(Arc::clone(self.table()), several),
+        }
+    }
+}
+
+// === impl TableRows ===
+
+impl From<TableBatch> for TableRows {
+    fn from(batch: TableBatch) -> Self {
+        Self(vec![batch])
     }
 }
 

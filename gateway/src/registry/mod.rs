@@ -19,7 +19,7 @@ pub mod tenant;
 mod tiering;
 
 pub use attributes::ValueType;
-pub use batch::{BatchError, TableBatch};
+pub use batch::{BatchError, TableBatch, TableRows};
 pub use column::{ColumnDef, ColumnType};
 pub use identifier::{Identifier, IdentifierError};
 pub use label_limits::{DROPPED_KEY, FOLDED_KEY, LabelChanges, LabelLimits, OnExcess};

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use crate::registry::{StoreKind, TableBatch, TableDef};
+use crate::registry::{StoreKind, TableBatch, TableDef, TableRows};
 
 /// Rows that are sent to a store in one piece: of one table and, in ClickHouse, of one partition. What a cut holds
 /// never changes: each attempt sends the same rows in the same order under the same names.
@@ -39,7 +39,7 @@ pub struct Cut {
     /// Whether no earlier attempt with this number and epoch can exist, in this process or in one before it.
     pub fresh: bool,
     /// The rows.
-    pub batch: TableBatch,
+    pub rows: TableRows,
 }
 
 /// A place that keeps rows.

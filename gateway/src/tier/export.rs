@@ -160,7 +160,15 @@ impl Copying<'_> {
         let mut number = 0;
         while let Some(batch) = batches.recv().await {
             number += 1;
-            let cut = Cut { log: self.number, lane: 0, number, epoch: 0, previous: 0, fresh: true, batch };
+            let cut = Cut {
+                log: self.number,
+                lane: 0,
+                number,
+                epoch: 0,
+                previous: 0,
+                fresh: true,
+                rows: batch.into(),
+            };
             write(store, cut, self.number).await?;
             fault_point::reached(Point::TierInLoad);
         }

@@ -81,7 +81,7 @@ impl Store for TestStore {
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
-        let table = cut.batch.table().name().to_string();
+        let table = cut.rows.table().name().to_string();
         let instead = self.with(|state| {
             state.asked.push(cut.number);
             state.instead.get(&table).copied()
@@ -89,7 +89,8 @@ impl Store for TestStore {
         if instead == Some(Instead::Hang) {
             std::future::pending::<()>().await;
         }
-        let numbers = cut.batch.rows().column(1).as_primitive::<Int64Type>().values().to_vec();
+        let batch = cut.rows.to_batch().unwrap();
+        let numbers = batch.rows().column(1).as_primitive::<Int64Type>().values().to_vec();
         let stored = self.with(|state| {
             if self.kind == StoreKind::Timescale {
                 let at = state.lanes.get(&cut.lane).copied().unwrap_or(0);

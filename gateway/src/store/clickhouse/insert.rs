@@ -86,7 +86,7 @@ impl Inserter {
         &self,
         statement: &'s str,
         settings: impl IntoIterator<Item = (&'s str, &'s str)>,
-        body: Bytes,
+        body: Vec<Bytes>,
     ) -> Result<(), StoreError> {
         let (body, mut sent) = Body::new(body, self.compressed);
         let request = self.request(statement, settings, body)?;
@@ -250,7 +250,7 @@ mod tests {
         };
         let inserter =
             Inserter::new(client(), &url, "d", ("me", "s3cret"), true, Duration::from_secs(1)).unwrap();
-        let (body, _) = Body::new(Bytes::new(), true);
+        let (body, _) = Body::new([], true);
         let request = inserter.request("INSERT INTO `t` (`a&b`)", [("log_comment", "1+2")], body).unwrap();
         assert_eq!(
             request.uri().to_string(),

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt8Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
 use clickhouse::Row;
 use serde::Deserialize;
 
 use super::error::{data_error, unavailable};
 use super::server::Server;
-use super::{ClickHouse, ddl, write};
+use super::{ClickHouse, arrow_stream, ddl, write};
 use crate::store::StoreError;
 
 /// More than `min_insert_block_size_rows` by default, 1,048,449.
@@ -75,18 +75,11 @@ async fn try_out(store: &ClickHouse, server: &Server, table: &str) -> Result<Fou
     store.in_time(query.fetch_one::<Found>()).await
 }
 
-fn rows() -> Result<Vec<u8>, ArrowError> {
+fn rows() -> Result<Vec<Bytes>, ArrowError> {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::UInt8, false)]));
     let rows =
         RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(UInt8Array::from_value(0, BATCH_ROWS))])?;
-    let mut out = Vec::with_capacity(ROWS + 16 * 1024);
-    let mut writer = StreamWriter::try_new(&mut out, &schema)?;
-    for _ in 0..BATCHES {
-        writer.write(&rows)?;
-    }
-    writer.finish()?;
-    drop(writer);
-    Ok(out)
+    arrow_stream::stream_of(&rows, BATCHES)
 }
 
 fn judge(found: Found) -> Result<(), StoreError> {

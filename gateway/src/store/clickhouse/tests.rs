@@ -74,7 +74,7 @@ fn cut() -> Cut {
         epoch: 0,
         previous: 0,
         fresh: true,
-        batch: rows.finish().unwrap().unwrap(),
+        rows: rows.finish().unwrap().unwrap().into(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::protocol::{Answer, Event, Next, Outcome, Question, Rows, State};
 use super::server::Server;
 use super::{ClickHouse, arrow_stream};
 use crate::fault_point::{self, Point, Step};
-use crate::registry::{PROVENANCE_COLUMNS, TableBatch};
+use crate::registry::{PROVENANCE_COLUMNS, TableRows};
 use crate::store::{Cut, StoreError};
 
 /// Where there is no table there are no rows: `UNKNOWN_TABLE`, `UNKNOWN_DATABASE`.
@@ -51,7 +51,7 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
             Next::End(outcome) => break outcome,
         }
     };
-    let table = cut.batch.table().name();
+    let table = cut.rows.table().name();
     match outcome {
         Outcome::Done => Ok(()),
         // Not knowing is no refusal of the rows, whatever the words of the last error were.
@@ -74,7 +74,7 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
                 "{counted} of the {} rows of cut {} are in {table}: somebody deleted the others, or the table is \
                  partitioned by less than a day, so that one INSERT is several parts; delete the rows WHERE \
                  tidewell_log = {} AND tidewell_cut = {}, and they will be written again",
-                cut.batch.len(),
+                cut.rows.len(),
                 cut.number,
                 cut.log,
                 cut.number
@@ -87,15 +87,15 @@ pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Res
 /// leave none only after another writer has replaced them all, and then writing them again is what a retry of the
 /// sender would do as well.
 fn visible(cut: &Cut, rows: u64) -> Rows {
-    let all = u64::try_from(cut.batch.len()).unwrap_or(u64::MAX);
+    let all = u64::try_from(cut.rows.len()).unwrap_or(u64::MAX);
     match rows {
         0 => Rows::None,
-        _ if cut.batch.table().is_keyed() => Rows::All,
+        _ if cut.rows.table().is_keyed() => Rows::All,
         rows if rows < all => Rows::Some,
         rows => {
             if rows > all {
                 tracing::error!(
-                    table = %cut.batch.table().name(), log = cut.log, cut = cut.number, rows, expected = all,
+                    table = %cut.rows.table().name(), log = cut.log, cut = cut.number, rows, expected = all,
                     "rows of a cut are there more than once"
                 );
             }
@@ -114,7 +114,7 @@ async fn insert(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), St
 }
 
 async fn send(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
-    let table = cut.batch.table();
+    let table = cut.rows.table();
     let body = arrow_stream::to_stream(cut)
         .map_err(|error| data_error(format!("the rows of {}: {error}", table.name())))?;
     let statement = format!(
@@ -129,14 +129,14 @@ async fn send(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), Stor
 pub(super) async fn send_arrow(
     store: &ClickHouse,
     statement: &str,
-    body: Vec<u8>,
+    body: Vec<Bytes>,
     token: &str,
     server: &Server,
 ) -> Result<(), StoreError> {
     // The second one shows in system.processes, where a running attempt is looked for.
     let named = [("insert_deduplication_token", token), ("log_comment", token)];
     let settings = named.into_iter().chain(server.settings.iter().copied());
-    let inserted = store.inserter.insert(statement, settings, Bytes::from(body)).await;
+    let inserted = store.inserter.insert(statement, settings, body).await;
     fault_point::reached(Point::ClickHouseAfterInsert);
     inserted
 }
@@ -144,10 +144,10 @@ pub(super) async fn send_arrow(
 /// The rows of the cut that are committed.
 async fn count(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<u64, StoreError> {
     let [log, number] = PROVENANCE_COLUMNS;
-    let table = cut.batch.table().name();
+    let table = cut.rows.table().name();
     let mut sql =
         format!("SELECT count() FROM `{table}` WHERE `{log}` = {} AND `{number}` = {}", cut.log, cut.number);
-    if let Some((column, nanos)) = partition(&cut.batch) {
+    if let Some((column, nanos)) = partition(&cut.rows) {
         sql.push_str(&format!(
             " AND toDate32(`{column}`) = toDate32(fromUnixTimestamp64Nano(toInt64({nanos}), 'UTC'))"
         ));
@@ -164,14 +164,19 @@ async fn count(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<u64, St
 
 /// The column that partitions the table and a time within the cut's one partition; none for tables with a key, which
 /// have no partitions.
-fn partition(batch: &TableBatch) -> Option<(&str, i64)> {
+fn partition(rows: &TableRows) -> Option<(&str, i64)> {
     use arrow::array::AsArray as _;
-    let table = batch.table();
+    let table = rows.table();
     if table.is_keyed() {
         return None;
     }
     let at = table.time_column()?;
-    let times = batch.rows().column(at).as_primitive_opt::<arrow::datatypes::TimestampNanosecondType>()?;
+    let times = rows
+        .batches()
+        .first()?
+        .rows()
+        .column(at)
+        .as_primitive_opt::<arrow::datatypes::TimestampNanosecondType>()?;
     Some((table.columns().get(at)?.name.as_str(), *times.values().first()?))
 }
 

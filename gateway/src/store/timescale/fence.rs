@@ -16,7 +16,7 @@ use deadpool_postgres::Transaction;
 use futures::future;
 
 use super::error::{STORE, from_postgres, unavailable};
-use crate::registry::{TableBatch, TableDef};
+use crate::registry::{TableBatch, TableDef, TableRows};
 use crate::store::StoreError;
 
 /// Taken by each writer, until its transaction ends.
@@ -51,8 +51,8 @@ pub(super) async fn enter(
 }
 
 /// An error when some of the rows are of a time that is closed.
-pub(super) fn check(batch: &TableBatch, closing: Option<i64>) -> Result<(), StoreError> {
-    match (closing, oldest(batch)) {
+pub(super) fn check(rows: &TableRows, closing: Option<i64>) -> Result<(), StoreError> {
+    match (closing, rows.batches().iter().filter_map(oldest).min()) {
         (Some(before), Some(oldest)) if oldest < before => Err(StoreError::Closed { store: STORE, before }),
         _ => Ok(()),
     }

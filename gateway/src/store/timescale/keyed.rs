@@ -35,8 +35,10 @@ pub(super) struct Remembered {
 }
 
 /// The rows of a batch that must be written.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Pending {
+    /// The batch.
+    batch: TableBatch,
     /// Their indexes.
     pub(super) rows: Vec<usize>,
     hashes: Vec<(Hash, Hash)>,
@@ -74,7 +76,7 @@ impl Remembered {
         pending.sort_unstable_by_key(|(_, (row, _))| *row);
         let rows = pending.iter().map(|(_, (row, _))| *row).collect();
         let hashes = pending.into_iter().map(|(key, (_, content))| (key, content)).collect();
-        Ok(Pending { rows, hashes })
+        Ok(Pending { batch: batch.clone(), rows, hashes })
     }
 
     /// Forgets everything: what was committed may be gone.
@@ -95,19 +97,16 @@ impl Remembered {
 
 /// Replaces or adds rows: COPY into a temporary table, then one INSERT. Ordered by key, so that two gateways
 /// that write the same keys wait for each other instead of deadlocking.
-pub(super) async fn replace(
-    transaction: &Transaction<'_>,
-    batch: &TableBatch,
-    rows: &[usize],
-) -> Result<(), StoreError> {
-    let table = batch.table();
+pub(super) async fn replace(transaction: &Transaction<'_>, pending: &Pending) -> Result<(), StoreError> {
+    let table = pending.batch.table();
     let staging = format!("\"tidewell_staging_{}\"", table.name());
     let create = format!(
         "CREATE TEMPORARY TABLE {staging} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP",
         table.name().quoted()
     );
     transaction.batch_execute(&create).await.map_err(|error| from_postgres(&error))?;
-    copy::copy(transaction, &copy::statement(table, &staging), batch, Some(rows)).await?;
+    let batches = std::slice::from_ref(&pending.batch);
+    copy::copy(transaction, &copy::statement(table, &staging), batches, Some(&pending.rows)).await?;
     transaction
         .batch_execute(&replace_statement(table, &staging))
         .await
@@ -207,7 +206,7 @@ mod tests {
         let now = Instant::now();
         let rows = batch(&[("a", Some("s"), 1), ("b", None, 1)]);
         let pending = remembered.pending(&rows, now).unwrap();
-        assert_eq!(remembered.pending(&rows, now).unwrap(), pending, "not committed yet");
+        assert_eq!(remembered.pending(&rows, now).unwrap().rows, pending.rows, "not committed yet");
         remembered.committed(pending, now);
 
         let same = batch(&[("a", Some("s"), 2_001), ("b", None, 2_001)]);

@@ -109,7 +109,7 @@ impl Timescale {
         pending: Option<&Pending>,
         session: &mut Option<Session>,
     ) -> Result<(), StoreError> {
-        let table = cut.batch.table();
+        let table = cut.rows.table();
         let transaction = client.transaction().await.map_err(|error| from_postgres(&error))?;
         let advance = async {
             match fault_point::is_left_out(Step::Progress) || fault_point::is_left_out(Step::ExactlyOnce) {
@@ -123,14 +123,14 @@ impl Timescale {
             Advance::Write(begun) => *session = Some(begun),
             Advance::Committed => return Ok(()),
         }
-        fence::check(&cut.batch, closing?)?;
+        fence::check(&cut.rows, closing?)?;
         match pending {
             // Nothing to change in the table, yet the lane moves on.
             Some(pending) if pending.rows.is_empty() => {}
-            Some(pending) => keyed::replace(&transaction, &cut.batch, &pending.rows).await?,
+            Some(pending) => keyed::replace(&transaction, pending).await?,
             None => {
                 let statement = copy::statement(table, &table.name().quoted());
-                copy::copy(&transaction, &statement, &cut.batch, None).await?;
+                copy::copy(&transaction, &statement, cut.rows.batches(), None).await?;
             }
         }
         let committed = transaction.commit().await.map_err(|error| from_postgres(&error));
@@ -167,7 +167,12 @@ impl Store for Timescale {
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
-        let pending = if cut.batch.table().is_keyed() { Some(self.pending(&cut.batch)?) } else { None };
+        let pending = if cut.rows.table().is_keyed() {
+            let batch = cut.rows.to_batch().map_err(|error| data_error(error.to_string()))?;
+            Some(self.pending(&batch)?)
+        } else {
+            None
+        };
         let mut client = connection(&self.ingest).await?;
         let mut session = None;
         let write = self.write_cut(&mut client, cut, pending.as_ref(), &mut session);

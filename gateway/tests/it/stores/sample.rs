@@ -70,7 +70,7 @@ pub(crate) fn batch(table: &Arc<TableDef>, samples: &[Sample]) -> TableBatch {
 /// The first cut of a log of its own.
 pub(crate) fn cut(batch: TableBatch) -> Cut {
     let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
-    Cut { log: random >> 1, lane: 0, number: 1, epoch: 0, previous: 0, fresh: true, batch }
+    Cut { log: random >> 1, lane: 0, number: 1, epoch: 0, previous: 0, fresh: true, rows: batch.into() }
 }
 
 /// A builder of rows of `table`.

@@ -67,5 +67,5 @@ fn builtin_table(name: &str) -> Arc<TableDef> {
 
 /// The only cut of a move, as its first attempt.
 fn cut_of(move_: u64, batch: TableBatch) -> Cut {
-    Cut { log: move_, lane: 0, number: 1, epoch: 0, previous: 0, fresh: true, batch }
+    Cut { log: move_, lane: 0, number: 1, epoch: 0, previous: 0, fresh: true, rows: batch.into() }
 }

@@ -85,13 +85,14 @@ impl ClickHouse {
     ///
     /// Errors are those of [`Store::write`](crate::store::Store::write): what they say to do next holds here as well.
     pub async fn write_cold(&self, cut: &Cut, move_: u64) -> Result<(), StoreError> {
-        let table = cut.batch.table();
-        let batch = rows::to_cold(&cut.batch, &cold(table)?, move_)
-            .map_err(|error| data_error(format!("the rows of {}: {error}", table.name())))?;
+        let table = cut.rows.table();
+        let failed = |error: ArrowError| data_error(format!("the rows of {}: {error}", table.name()));
+        let batch = cut.rows.to_batch().map_err(failed)?;
+        let rows = rows::to_cold(&batch, &cold(table)?, move_).map_err(failed)?;
         let server = self.server().await?;
         // First, so that no span is ever there without a way to it.
-        trace_ids::write(self, cut, &server).await?;
-        write::write(self, &Cut { batch, ..cut.clone() }, &server).await
+        trace_ids::write(self, cut, &batch, &server).await?;
+        write::write(self, &Cut { rows: rows.into(), ..cut.clone() }, &server).await
     }
 
     /// Reads cold rows of `table` whose time is in `range` (nanoseconds since 1970), in the columns of

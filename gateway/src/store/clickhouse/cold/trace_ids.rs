@@ -16,14 +16,14 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit, TimestampNanosecondType};
 use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
 use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::registry::{ColumnType, Identifier, TableBatch, TableDef, TableKind};
 use crate::store::clickhouse::error::data_error;
 use crate::store::clickhouse::server::Server;
-use crate::store::clickhouse::{ClickHouse, ddl, write};
+use crate::store::clickhouse::{ClickHouse, arrow_stream, ddl, write};
 use crate::store::{Cut, StoreError};
 
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
@@ -71,11 +71,16 @@ pub(super) async fn prepare(store: &ClickHouse, table: &TableDef) -> Result<(), 
     }
 }
 
-/// Notes the ids of a cut. Twice is as good as once.
-pub(super) async fn write(store: &ClickHouse, cut: &Cut, server: &Server) -> Result<(), StoreError> {
-    let table = cut.batch.table();
+/// Notes the ids of a cut, whose rows are in `batch`. Twice is as good as once.
+pub(super) async fn write(
+    store: &ClickHouse,
+    cut: &Cut,
+    batch: &TableBatch,
+    server: &Server,
+) -> Result<(), StoreError> {
+    let table = batch.table();
     let Some(columns) = columns(table) else { return Ok(()) };
-    let body = to_stream(&cut.batch, columns)
+    let body = to_stream(batch, columns)
         .map_err(|error| data_error(format!("the trace ids of {}: {error}", table.name())))?;
     let statement =
         format!("INSERT INTO `{}` (`trace_id`, `day`, `start`, `end`) FORMAT ArrowStream", table_name(table));
@@ -122,7 +127,7 @@ impl ClickHouse {
     }
 }
 
-fn to_stream(batch: &TableBatch, columns: Columns) -> Result<Vec<u8>, ArrowError> {
+fn to_stream(batch: &TableBatch, columns: Columns) -> Result<Vec<Bytes>, ArrowError> {
     let ids = batch.rows().column(columns.trace_id).as_string::<i32>();
     let times = batch.rows().column(columns.time).as_primitive::<TimestampNanosecondType>();
     let mut spans: HashMap<(&str, i64), (i64, i64)> = HashMap::new();
@@ -156,10 +161,5 @@ fn to_stream(batch: &TableBatch, columns: Columns) -> Result<Vec<u8>, ArrowError
             micros(|span| span.1),
         ],
     )?;
-    let mut out = Vec::with_capacity(rows.get_array_memory_size() + 4096);
-    let mut writer = StreamWriter::try_new(&mut out, &schema)?;
-    writer.write(&rows)?;
-    writer.finish()?;
-    drop(writer);
-    Ok(out)
+    arrow_stream::stream_of(&rows, 1)
 }

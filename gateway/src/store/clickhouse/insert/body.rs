@@ -1,4 +1,6 @@
-//! The body of an INSERT: bytes in, the pieces that go over the line out, each compressed when its turn comes.
+//! The body of an INSERT: bytes in parts in, the pieces that go over the line out, each compressed when its turn comes.
+//!
+//! Parts that are large enough go as they are, without a copy; small ones are put together.
 //!
 //! A compressed piece is one block of ClickHouse's native framing
 //! (<https://clickhouse.com/docs/native-protocol/compression>), integers little endian:
@@ -11,6 +13,7 @@
 //! | 21 | 4 | bytes before compression |
 //! | 25 | | an LZ4 block |
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -20,8 +23,10 @@ use tokio::sync::watch;
 
 use crate::fault_point::{self, Point};
 
-/// Bytes of a piece before compression.
+/// Most bytes of a piece before compression.
 const PIECE_BYTES: usize = 1024 * 1024;
+/// From this size on a part costs less as a piece of its own than copied.
+const LARGE_BYTES: usize = 16 * 1024;
 const CHECKSUM_BYTES: usize = 16;
 const HEAD_BYTES: usize = CHECKSUM_BYTES + 9;
 const LZ4: u8 = 0x82;
@@ -34,7 +39,8 @@ pub(in super::super) struct CompressError(usize);
 /// The body of a request.
 #[derive(Debug)]
 pub(in super::super) struct Body {
-    rest: Bytes,
+    /// Parts that are not taken yet; none is empty.
+    rest: VecDeque<Bytes>,
     compressed: bool,
     begun: bool,
     flushed: bool,
@@ -52,9 +58,10 @@ enum Extent {
 }
 
 impl Body {
-    pub(super) fn new(bytes: Bytes, compressed: bool) -> (Self, Sent) {
+    pub(super) fn new(parts: impl IntoIterator<Item = Bytes>, compressed: bool) -> (Self, Sent) {
         let (sent, seen) = watch::channel(Extent::Pieces(0));
-        (Self { rest: bytes, compressed, begun: false, flushed: false, sent }, Sent(seen))
+        let rest = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        (Self { rest, compressed, begun: false, flushed: false, sent }, Sent(seen))
     }
 
     fn next(&mut self) -> Option<Result<Bytes, CompressError>> {
@@ -62,7 +69,8 @@ impl Body {
             self.sent.send_replace(Extent::Whole);
             return None;
         }
-        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        // Compression pays with blocks that are full.
+        let piece = self.take(if self.compressed { PIECE_BYTES } else { LARGE_BYTES });
         self.sent.send_modify(|extent| {
             if let Extent::Pieces(pieces) = extent {
                 *pieces += 1;
@@ -70,6 +78,27 @@ impl Body {
         });
         self.begun = true;
         Some(if self.compressed { compress(&piece) } else { Ok(piece) })
+    }
+
+    /// The next bytes, `least` of them unless the end comes first; copied only where a part is shorter.
+    fn take(&mut self, least: usize) -> Bytes {
+        let mut gathered = Vec::new();
+        while let Some(part) = self.rest.front_mut() {
+            let is_piece = gathered.is_empty() && part.len() >= least;
+            let room = if is_piece { PIECE_BYTES } else { least - gathered.len() };
+            let taken = part.split_to(part.len().min(room));
+            if part.is_empty() {
+                self.rest.pop_front();
+            }
+            if is_piece {
+                return taken;
+            }
+            gathered.extend_from_slice(&taken);
+            if gathered.len() == least {
+                break;
+            }
+        }
+        Bytes::from(gathered)
     }
 }
 
@@ -134,8 +163,8 @@ impl Sent {
 mod tests {
     use super::*;
 
-    fn pieces(bytes: &Bytes, compressed: bool) -> Vec<Bytes> {
-        let (mut body, sent) = Body::new(bytes.clone(), compressed);
+    fn pieces(parts: &[Bytes], compressed: bool) -> Vec<Bytes> {
+        let (mut body, sent) = Body::new(parts.to_vec(), compressed);
         let mut pieces = Vec::new();
         while let Some(piece) = body.next() {
             assert!(!sent.is_whole());
@@ -147,23 +176,40 @@ mod tests {
 
     #[test]
     fn pieces_are_the_body_compressed_or_not() {
-        let bytes: Bytes = (0..PIECE_BYTES + 1000).map(|at| u8::try_from(at % 251).unwrap()).collect();
-        assert_eq!(pieces(&bytes, false).concat(), bytes);
-        let mut back = Vec::new();
-        for piece in pieces(&bytes, true) {
-            let word = |at: usize| u32::from_le_bytes(*piece[at..].first_chunk().unwrap()) as usize;
-            let hash = cityhash_rs::cityhash_102_128(&piece[16..]);
-            // The upper half stands first, each half with its lowest byte first.
-            assert_eq!(piece[..16], hash.rotate_left(64).to_le_bytes());
-            assert_eq!((piece[16], word(17)), (0x82, piece.len() - 16));
-            back.extend(lz4_flex::block::decompress(&piece[25..], word(21)).unwrap());
+        let bytes: Bytes = (0..2 * PIECE_BYTES + 1000).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        for lengths in [
+            &[2 * PIECE_BYTES + 1000][..],
+            &[3, 0, PIECE_BYTES - 3, 1000, PIECE_BYTES],
+            &[LARGE_BYTES, LARGE_BYTES - 1, 2 * PIECE_BYTES + 1000 - 2 * LARGE_BYTES + 1],
+        ] {
+            let mut left = bytes.clone();
+            let parts: Vec<Bytes> = lengths.iter().map(|length| left.split_to(*length)).collect();
+            let plain = pieces(&parts, false);
+            assert_eq!(plain.concat(), bytes);
+            assert!(plain.iter().all(|piece| piece.len() <= PIECE_BYTES));
+            let mut back = Vec::new();
+            for piece in pieces(&parts, true) {
+                let word = |at: usize| u32::from_le_bytes(*piece[at..].first_chunk().unwrap()) as usize;
+                let hash = cityhash_rs::cityhash_102_128(&piece[16..]);
+                // The upper half stands first, each half with its lowest byte first.
+                assert_eq!(piece[..16], hash.rotate_left(64).to_le_bytes());
+                assert_eq!((piece[16], word(17)), (0x82, piece.len() - 16));
+                back.extend(lz4_flex::block::decompress(&piece[25..], word(21)).unwrap());
+            }
+            assert_eq!(back, bytes);
         }
-        assert_eq!(back, bytes);
+    }
+
+    #[test]
+    fn large_parts_are_not_copied() {
+        let part = Bytes::from(vec![7; 3 * LARGE_BYTES]);
+        let pieces = pieces(&[part.clone(), part.clone()], false);
+        assert!(pieces.iter().all(|piece| piece.as_ptr() == part.as_ptr()));
     }
 
     #[test]
     fn nothing_is_whole_at_once_but_only_when_it_was_asked_for() {
-        let (mut body, sent) = Body::new(Bytes::new(), true);
+        let (mut body, sent) = Body::new([], true);
         assert!(!sent.is_whole());
         assert!(body.next().is_none());
         assert!(sent.is_whole());
