@@ -187,10 +187,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
         if admitted.is_empty() {
             return;
         }
-        let full = self.active.as_ref().is_some_and(|active| {
-            active.bytes > FRAMES_AT && active.bytes + bytes > self.directory.options.segment_bytes
-        });
-        if full && !self.roll() {
+        if self.begins_segment(bytes) && !self.roll() {
             admitted = self.rescue(admitted);
         }
         if !admitted.is_empty() && !self.write(&admitted) {
@@ -215,11 +212,19 @@ impl<T: Send + Sync + 'static> Writer<T> {
         }
     }
 
+    /// Whether a group of so many bytes goes into a segment of its own, since it does not fit into this one.
+    fn begins_segment(&self, bytes: u64) -> bool {
+        self.active.as_ref().is_some_and(|active| {
+            active.bytes > FRAMES_AT && active.bytes + bytes > self.directory.options.segment_bytes
+        })
+    }
+
     /// Whether there is room for a frame behind `before` bytes of its group.
     fn admit(&mut self, frame: &Pending<T>, before: u64) -> Result<(), AppendError> {
         self.check_space(frame.kind)?;
         let limit = limit(&self.directory.options, frame.kind);
-        let bytes = before + frame.frame_bytes();
+        let group = before + frame.frame_bytes();
+        let bytes = if self.begins_segment(group) { group + FRAMES_AT } else { group };
         if self.directory.make_room(bytes, limit) {
             return Ok(());
         }
