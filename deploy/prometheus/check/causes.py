@@ -108,7 +108,8 @@ def all_causes(new: Callable[..., Gateway], load: Load) -> list[Cause]:
         gateway.samples(10, days_old=30)
 
     def foreign_writer(gateway: Gateway) -> None:
-        gateway.samples(10, days_old=30)
+        # Their chunk must be there, or the transaction below would make it and the gateway wait for it.
+        gateway.samples(10, days_old=30, headers={"tidewell-ack": "stored"})
         # A row whose transaction does not end: nobody knows what the range will hold.
         gateway.hold_open("INSERT INTO metrics_events (time, metric, app, host) VALUES (now() - interval '30 days', 'm', '', '')")
         gateway.cool("metrics_events", {})
