@@ -52,9 +52,9 @@ impl Progress {
         self.expected.store(rows, Ordering::Relaxed);
     }
 
-    /// So much of it has been read by now.
+    /// So much of it has been read by now. Who counts messages may count one more: the end is one as well.
     pub(super) fn add(&self, rows: u64, bytes: u64) {
-        self.rows.store(rows, Ordering::Relaxed);
+        self.rows.store(rows.min(self.expected.load(Ordering::Relaxed)), Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 

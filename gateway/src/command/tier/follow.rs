@@ -18,8 +18,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// How long a gateway is waited for that does not answer, as while it is restarted.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a bar looks like: the table, how much of its rows is done, and what there is to say in words.
-const STYLE: &str = "{prefix}  [{bar:24}] {percent:>3} %  {wide_msg}";
+/// What a bar looks like: what is done and how much of its rows; below, numbers, which fit into 80 columns.
+const STYLE: &str = "{prefix}  [{wide_bar}] {percent:>3} %\n  {wide_msg}";
 
 /// Looks at one task until it has ended.
 pub(super) struct Follower {
@@ -40,7 +40,6 @@ impl Follower {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template(STYLE).map(|style| style.progress_chars("=> "));
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_prefix(text::of(&begun["table"]));
             Shown::Bar(bar)
         } else {
             Shown::Lines { last: Instant::now() }
@@ -78,12 +77,14 @@ impl Follower {
             Shown::Bar(bar) => {
                 bar.set_length(task["of_rows"].as_u64().unwrap_or(0));
                 bar.set_position(task["rows"].as_u64().unwrap_or(0));
-                bar.set_message(text::progress(task));
+                bar.set_prefix(text::under_way(task));
+                bar.set_message(text::numbers(task));
             }
             Shown::Lines { last } if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
-                let line = format!("{}: {}\n", text::of(&task["table"]), text::progress(task));
-                std::io::stderr().write_all(line.as_bytes()).map_err(CommandError::Output)?;
+                std::io::stderr()
+                    .write_all(format!("{}\n", text::progress(task)).as_bytes())
+                    .map_err(CommandError::Output)?;
             }
             Shown::Lines { .. } => {}
         }

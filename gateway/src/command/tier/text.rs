@@ -125,8 +125,20 @@ pub(super) fn plan(plan: &Value) -> String {
 
 /// How far a task is, in one line.
 pub(super) fn progress(task: &Value) -> String {
+    let numbers = numbers(task);
+    let separator = if numbers.is_empty() { "" } else { ": " };
+    format!("{}{separator}{numbers}", under_way(task))
+}
+
+/// What a task is at.
+pub(super) fn under_way(task: &Value) -> String {
+    format!("{}, {}", of(&task["table"]), of(&task["phase"]))
+}
+
+/// How much of it is done, how fast, and what is left; nothing before that is known.
+pub(super) fn numbers(task: &Value) -> String {
     if task["of_ranges"] == 0 {
-        return of(&task["phase"]);
+        return String::new();
     }
     let mut parts = vec![
         format!("{} of {} ranges", count(&task["ranges"]), count(&task["of_ranges"])),
@@ -144,9 +156,6 @@ pub(super) fn progress(task: &Value) -> String {
         )]
         let left = left.ceil() as u64;
         parts.push(format!("{} left", duration(left)));
-    }
-    if let Some(phase) = task["phase"].as_str() {
-        parts.push(phase.to_owned());
     }
     parts.join(", ")
 }
@@ -227,7 +236,7 @@ fn verified(table: &str, result: &Value) -> String {
 fn last_asked(task: &Value) -> String {
     match task["state"].as_str() {
         Some("running") => {
-            format!("{} since {}: {}", of(&task["what"]), of(&task["began_at"]), progress(task))
+            format!("{} since {}: {}", of(&task["what"]), of(&task["began_at"]), numbers(task))
         }
         Some(state) => format!("{} at {}: {state}", of(&task["what"]), of(&task["ended_at"])),
         None => String::new(),

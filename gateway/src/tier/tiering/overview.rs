@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use chrono::SubsecRound as _;
 use serde::Serialize;
 use tokio_postgres::{Client, GenericClient};
 
@@ -100,7 +101,7 @@ impl Tiering {
             succeeded_at: metrics
                 .last_success(name)
                 .map(|at| ledger::rfc3339(at.saturating_mul(1_000_000_000))),
-            next_run_at: next.map(|next| text(next.into())),
+            next_run_at: next.map(|next| text(next.trunc_subsecs(0).into())),
             blocked_at: tier.blocked_at.map(text),
             failures: metrics.failures(name),
             hot,

@@ -326,8 +326,10 @@ fn phase(what: &str, is_planned: bool, copied: Copied) -> &'static str {
     }
 }
 
+/// A time to the millisecond.
 fn text(time: SystemTime) -> String {
-    ledger::rfc3339(ledger::nanos(time))
+    let nanos = ledger::nanos(time);
+    ledger::rfc3339(nanos - nanos.rem_euclid(1_000_000))
 }
 
 #[cfg(test)]

@@ -78,12 +78,13 @@ b     c      2       60    8.0 KiB
 #[test]
 fn progress_has_ranges_rows_bytes_rate_and_what_is_left() {
     let task = json!({
-        "phase": "copying", "ranges": 3, "of_ranges": 30, "rows": 120_000, "of_rows": 1_200_000, "bytes": 12_582_912,
+        "table": "t", "phase": "copying", "ranges": 3, "of_ranges": 30, "rows": 120_000, "of_rows": 1_200_000, "bytes": 12_582_912,
         "rows_per_second": 40_000.0, "seconds_left": 26.1,
     });
-    let wanted = "3 of 30 ranges, 120,000 of 1,200,000 rows, 12 MiB, 40,000 rows/s, 27 s left, copying";
-    assert_eq!(progress(&task), wanted);
-    assert_eq!(progress(&json!({"phase": "planning", "of_ranges": 0})), "planning");
+    let wanted = "3 of 30 ranges, 120,000 of 1,200,000 rows, 12 MiB, 40,000 rows/s, 27 s left";
+    assert_eq!(numbers(&task), wanted);
+    assert_eq!(progress(&task), format!("t, copying: {wanted}"));
+    assert_eq!(progress(&json!({"table": "t", "phase": "planning", "of_ranges": 0})), "t, planning");
 }
 
 #[test]
