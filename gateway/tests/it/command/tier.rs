@@ -21,7 +21,7 @@ async fn tier(gateway: &TestGateway, arguments: &[&str]) -> Ended {
 /// output names the range.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_shown_moved_verified_and_brought_back() {
-    let gateway = start(0).await;
+    let gateway = start(3_600).await;
     let none = tier(&gateway, &["plan"]).await;
     assert_eq!((none.code, none.stdout), (Some(0), format!("{TABLE}: nothing is old enough to move\n")));
     send(&gateway, &(0..300).map(|at| row(at, at)).collect::<Vec<_>>()).await;

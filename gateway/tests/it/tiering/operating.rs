@@ -60,24 +60,29 @@ async fn everything_that_the_mover_does_can_be_asked_for_and_looked_at() {
         (&json!(old), &json!(old), &json!(planned))
     );
     let result = &ran["result"];
-    assert_eq!((&result["waiting"], &result["dropped"]), (&json!(planned), &json!(0)), "{ran}");
+    // On a slow machine the grace of the first ones may be over.
+    let gone = |answer: &Value| answer.as_u64().unwrap_or(0);
+    assert_eq!(gone(&result["waiting"]) + gone(&result["dropped"]), planned as u64, "{ran}");
     assert!(result["bytes"].as_u64().unwrap() > 0 && ran["error"].is_null(), "{ran}");
 
     let answer = get(&gateway, &format!("/tiering/{TABLE}")).await;
-    assert_eq!(answer["states"]["published"]["ranges"], json!(planned), "{answer}");
+    let in_state = |state: &str| gone(&answer["states"][state]["ranges"]);
+    assert_eq!(in_state("published") + in_state("dropped"), planned as u64, "{answer}");
     assert_eq!((&answer["cold"]["rows"], &answer["cold"]["late_rows"]), (&json!(old), &json!(0)), "{answer}");
     assert!(answer["cold"]["bytes"].as_u64().unwrap() > 0 && answer["lag_seconds"] == 0, "{answer}");
     assert!(answer["succeeded_at"].is_string() && answer["next_run_at"].is_string(), "{answer}");
     let ranges = answer["ranges"].as_array().unwrap();
     assert!(ranges.len() == planned && ranges[0]["from"].as_str() < ranges[1]["from"].as_str(), "{answer}");
-    let last = get(&gateway, &format!("/tiering/{TABLE}?limit=1&state=published")).await;
-    assert_eq!(last["ranges"], json!([ranges[planned - 1]]), "{last}");
+    let state = ranges[planned - 1]["state"].as_str().unwrap();
+    let last = get(&gateway, &format!("/tiering/{TABLE}?limit=1&state={state}")).await;
+    let (last, newest) = (last["ranges"].as_array().unwrap(), &ranges[planned - 1]);
+    assert_eq!((last.len(), &last[0]["move"]), (1, &newest["move"]), "{last:?}");
 
     let verified = task(&gateway, "verify").await;
     assert_eq!((&verified["result"]["intact"], &verified["rows"]), (&json!(true), &json!(old)), "{verified}");
     tokio::time::sleep(Duration::from_secs(6)).await;
     let dropped = task(&gateway, "run").await;
-    assert_eq!(dropped["result"]["dropped"], json!(planned), "{dropped}");
+    assert_eq!((&dropped["state"], &dropped["result"]["waiting"]), (&json!("done"), &json!(0)), "{dropped}");
     assert_eq!(hot(&gateway).await.len() as u64, 480 - old);
     let half = ranges[planned / 2]["from"].as_str().unwrap();
     let part = task(&gateway, &format!("verify?from={half}")).await;
@@ -101,12 +106,12 @@ async fn everything_that_the_mover_does_can_be_asked_for_and_looked_at() {
     gateway.stop().await;
 }
 
-/// Scenario: ClickHouse loses a cold partition; another program writes into a range that is published, and into one that
-/// was dropped; each time the table is verified, and after the next run again.
-/// Guarantees: each difference is named with its range and store; what the mover mends is none any more afterwards.
+/// Scenario: another program writes into a range that is published and that Timescale still has; then ClickHouse loses the
+/// cold rows.
+/// Guarantees: the audit names the range and the store each time; the metrics count what is damaged.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_names_what_differs_in_either_store() {
-    let gateway = start(0).await;
+    let gateway = start(3_600).await;
     send(&gateway, &(0..300).map(|at| row(at, at)).collect::<Vec<_>>()).await;
     task(&gateway, "run").await;
     write_foreign(&gateway, 1000, 290).await;
@@ -116,6 +121,25 @@ async fn an_audit_names_what_differs_in_either_store() {
     assert!(differences.len() == 1 && first.contains("1 of them newer than the copy"), "{changed}");
     assert_eq!(changed["result"]["intact"], json!(false));
 
+    gateway.databases.clickhouse(&format!("TRUNCATE TABLE {TABLE}_cold")).await;
+    let lost = task(&gateway, "verify").await;
+    let findings = lost["result"]["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["intact"] == false && finding["found"] == 0), "{lost}");
+    assert!(lost["result"]["differences"][0].as_str().unwrap().contains("has 0 of "), "{lost}");
+    let metrics = gateway.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let damaged = format!("tidewell_tiering_damaged_moves{{table=\"{TABLE}\"}} {}", findings.len());
+    assert!(metrics.contains(&damaged), "{damaged}: {metrics}");
+    gateway.stop().await;
+}
+
+/// Scenario: another program writes into a range that Timescale has given up; the table is verified before and after the
+/// next run.
+/// Guarantees: the row is told of until it has moved as well, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_names_rows_in_ranges_that_were_given_up() {
+    let gateway = start(0).await;
+    send(&gateway, &(0..300).map(|at| row(at, at)).collect::<Vec<_>>()).await;
+    task(&gateway, "run").await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     task(&gateway, "run").await;
     assert_eq!(task(&gateway, "verify").await["result"]["intact"], json!(true));
@@ -125,15 +149,6 @@ async fn an_audit_names_what_differs_in_either_store() {
     assert!(differences.contains("which it had given up"), "{stray}");
     task(&gateway, "run").await;
     assert_eq!(task(&gateway, "verify").await["result"]["intact"], json!(true));
-
-    gateway.databases.clickhouse(&format!("TRUNCATE TABLE {TABLE}_cold")).await;
-    let lost = task(&gateway, "verify").await;
-    let findings = lost["result"]["findings"].as_array().unwrap();
-    assert!(findings.iter().all(|finding| finding["intact"] == false && finding["found"] == 0), "{lost}");
-    assert!(lost["result"]["differences"][0].as_str().unwrap().contains("has 0 of "), "{lost}");
-    let metrics = gateway.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-    let damaged = format!("tidewell_tiering_damaged_moves{{table=\"{TABLE}\"}} {}", findings.len());
-    assert!(metrics.contains(&damaged), "{damaged}: {metrics}");
     gateway.stop().await;
 }
 
