@@ -12,11 +12,11 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from source import alerts, clickhouse, dead_letters, gateway, hosts, logs, metrics, postgres, services, trace, vector  # noqa: E402
+from source import alerts, clickhouse, dead_letters, gateway, hosts, logs, metrics, postgres, services, tiering, trace, vector  # noqa: E402
 
 ALL = [
     module.DASHBOARD
-    for module in (services, logs, trace, metrics, hosts, gateway, dead_letters, postgres, clickhouse, vector)
+    for module in (services, logs, trace, metrics, hosts, gateway, dead_letters, tiering, postgres, clickhouse, vector)
 ]
 HERE = Path(__file__).parent
 FOLDER = HERE / "dashboards"

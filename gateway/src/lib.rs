@@ -32,4 +32,5 @@ pub mod reload;
 pub mod server;
 pub mod store;
 pub mod tier;
+mod units;
 pub mod wal;

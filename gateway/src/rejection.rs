@@ -33,6 +33,7 @@ use crate::memory::MemoryExhausted;
 use crate::receive::body::BodyError;
 use crate::registry::RegisterError;
 use crate::store::StoreError;
+use crate::tier::TierError;
 
 /// A refused request: nothing of it was stored, unless the reason says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -269,6 +270,18 @@ impl From<BodyError> for Rejection {
             BodyError::TimedOut(_) => Self::RequestTimeout(text),
             BodyError::MemoryExhausted(error) => error.into(),
             BodyError::Aborted(_) => Self::Internal(text),
+        }
+    }
+}
+
+/// What a request asked of tiering.
+impl From<TierError> for Rejection {
+    fn from(error: TierError) -> Self {
+        let text = error.to_string();
+        match error {
+            TierError::NotTiered(_) => Self::NotFound(text),
+            TierError::Store(_) | TierError::Stopped => Self::unavailable(text),
+            _ => Self::Conflict(text),
         }
     }
 }

@@ -353,14 +353,16 @@ async fn watch_letters(shared: Shared, stop: CancellationToken) {
     shared.letters.watch(&shared.metrics, stop).await;
 }
 
-/// Moves rows that have aged, as soon as both stores have their tables.
+/// Moves rows that have aged, as soon as both stores have their tables; a gateway that does not move them tells at least how
+/// far the others are.
 async fn move_ranges(shared: Shared, stop: CancellationToken) {
-    if !shared.config.tiering.enabled {
-        return;
-    }
     tokio::select! {
         () = shared.delivery.all_prepared() => {}
         () = stop.cancelled() => return,
     }
-    shared.tiering.run().await;
+    if shared.config.tiering.enabled {
+        shared.tiering.run().await;
+    } else {
+        shared.tiering.watch().await;
+    }
 }

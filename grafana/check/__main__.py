@@ -82,6 +82,7 @@ def _load(arguments: argparse.Namespace, stores: dict[str, Postgres | ClickHouse
     began = time.monotonic()
     telemetry.refused(arguments.http)
     telemetry.over_the_limits(arguments.http)
+    telemetry.cooled(arguments.http)
     telemetry.traced(
         arguments.http,
         {

@@ -72,6 +72,30 @@ def over_the_limits(http: str) -> None:
     post(http, "/write/logs", [{"time": time.time_ns(), "message": "long label", "long": "x" * 100_000}])
 
 
+def cooled(http: str) -> None:
+    """Samples of last month, moved to ClickHouse and verified."""
+    old = time.time_ns() - 30 * 86_400 * 10**9
+    post(http, "/write/metrics", [{"time": old + number, "metric": "old", "value": number} for number in range(100)])
+    wait_until_delivered(http)
+    _ask(http, "/schema/register", {"table_name": "metrics_events", "tiering": {"cool_after_seconds": 86_400}})
+    for work in ("run", "verify"):
+        task = _ask(http, f"/tiering/metrics_events/{work}", {})
+        until = time.monotonic() + 60
+        while task["state"] == "running" and time.monotonic() < until:
+            time.sleep(0.1)
+            task = _ask(http, "/tiering/metrics_events/task")
+        if task["state"] != "done":
+            raise RuntimeError(f"tiering: {task}")
+
+
+def _ask(http: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Posts a body, or gets; the answer, which must be a success."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{http}{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
 def post(http: str, path: str, records: list[dict[str, Any]], accepted: int | None = None) -> None:
     """Sends records and checks how many were taken: all, unless told otherwise."""
     headers = {"Content-Type": "application/json"}

@@ -103,6 +103,24 @@ def all_causes(new: Callable[..., Gateway], load: Load) -> list[Cause]:
         gateway.sql("UPDATE tidewell_progress SET cut = 1")
         load.repeat(lambda: gateway.samples(1), every_s=0.5)
 
+    def paused_policy(gateway: Gateway) -> None:
+        gateway.cool("metrics_events", {"paused": True})
+        gateway.samples(10, days_old=30)
+
+    def foreign_writer(gateway: Gateway) -> None:
+        # Their chunk must be there, or the transaction below would make it and the gateway wait for it.
+        gateway.samples(10, days_old=30, headers={"tidewell-ack": "stored"})
+        # A row whose transaction does not end: nobody knows what the range will hold.
+        gateway.hold_open("INSERT INTO metrics_events (time, metric, app, host) VALUES (now() - interval '30 days', 'm', '', '')")
+        gateway.cool("metrics_events", {})
+
+    def lost_partition(gateway: Gateway) -> None:
+        gateway.samples(10, days_old=30, headers={"tidewell-ack": "stored"})
+        gateway.cool("metrics_events", {})
+        gateway.wait_until(lambda: gateway.tiering("metrics_events")["published"] is not None)
+        gateway.clickhouse_sql("TRUNCATE TABLE metrics_events_cold")
+        gateway.post("/tiering/metrics_events/verify", b"")
+
     def broken_log(gateway: Gateway) -> None:
         gateway.timescale.cut()
         time.sleep(0.5)
@@ -162,6 +180,12 @@ def all_causes(new: Callable[..., Gateway], load: Load) -> list[Cause]:
             broken_log,
             ["TidewellStoreDown", "TidewellDown", "TidewellNotReady", "TidewellDeliveryLag"],
         ),
+    ]
+    looks_often = {"TIDEWELL_TIERING_LOOK_EVERY_SECONDS": "1"}
+    causes += [
+        Cause(new("paused", looks_often), ["TidewellTieringBehind"], paused_policy),
+        Cause(new("blocked", looks_often), ["TidewellTieringBlocked"], foreign_writer, ["TidewellTieringBehind"]),
+        Cause(new("lost", looks_often), ["TidewellTieringDamaged"], lost_partition),
     ]
     # Nothing has to happen: it expires next week all the time, and everything else is well.
     causes.append(Cause(new("expiring", tls_days=7), ["TidewellCertificateExpires"], lambda _: None))

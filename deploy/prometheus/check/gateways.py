@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 import psycopg
@@ -61,6 +62,7 @@ class Gateway:
     # What the program is started with, for example taskset.
     wrapper: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
+    _held: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.database = f"alerts_test_{os.getpid()}_{self.name}"
@@ -131,9 +133,9 @@ class Gateway:
         except OSError:
             return 0
 
-    def samples(self, rows: int, size: int = 0, headers: dict[str, str] | None = None) -> int:
+    def samples(self, rows: int, size: int = 0, headers: dict[str, str] | None = None, days_old: int = 0) -> int:
         """Sends samples of a metric, each with a label of so many bytes."""
-        now = time.time_ns()
+        now = time.time_ns() - days_old * 86_400 * 10**9
         lines = (
             json.dumps({"time": now + row, "metric": "filler", "value": row, "labels": {"filler": "x" * size}})
             for row in range(rows)
@@ -143,6 +145,35 @@ class Gateway:
     def sql(self, statement: str) -> None:
         with psycopg.connect(self.stores.database(self.database), autocommit=True) as connection:
             connection.execute(statement)
+
+    def hold_open(self, statement: str) -> None:
+        """Executes a statement of a transaction that does not end before the program does."""
+        connection = psycopg.connect(self.stores.database(self.database))
+        connection.execute(statement)
+        self._held.append(connection)
+
+    def clickhouse_sql(self, statement: str) -> None:
+        address = f"{self.stores.clickhouse}/?database={self.database}"
+        urllib.request.urlopen(address, statement.encode(), timeout=60).read()
+
+    def cool(self, table: str, policy: dict[str, Any]) -> None:
+        """Lets the rows of a table move when they are an hour old."""
+        definition = {"table_name": table, "tiering": {"cool_after_seconds": 3600} | policy}
+        status = self.post("/schema/register", json.dumps(definition).encode())
+        if status != 200:
+            raise RuntimeError(f"gateway {self.name} answers {status} to a policy")
+
+    def tiering(self, table: str) -> dict[str, Any]:
+        """Where a table stands."""
+        with urllib.request.urlopen(f"{self.url}/tiering/{table}", timeout=15, context=_UNCHECKED) as answer:
+            return json.load(answer)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + 30
+        while not condition():
+            if time.monotonic() > until:
+                raise RuntimeError(f"gateway {self.name}: what was waited for does not come")
+            time.sleep(0.2)
 
 
 def free_port() -> int:

@@ -5,10 +5,12 @@
 //! | 0 | done; for `doctor`, nothing failed |
 //! | 1 | it could not be done, or `doctor` found a failure; the output says why |
 //! | 2 | the arguments or the configuration cannot be used |
+//! | 3 | `tier verify` found a difference; the output names it |
 //!
 //! Results go to standard output, everything else to standard error.
 
 mod client;
+mod columns;
 mod config;
 mod doctor;
 mod error;
@@ -18,6 +20,7 @@ mod migrate;
 mod schema;
 mod serve;
 mod tail;
+mod tier;
 mod wal;
 
 use std::ffi::OsString;
@@ -31,8 +34,7 @@ use crate::config::{ConfigError, Loaded, Sources, load};
 
 pub use error::CommandError;
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done; 1 it could not be done; 2 the arguments or the configuration cannot be used.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done; 2 the arguments or the configuration cannot be used; 3 `tier verify` found a difference.";
 
 /// Takes metrics, logs and traces by REST, gRPC, OTLP and Arrow Flight; stores them in TimescaleDB and ClickHouse.
 #[derive(Debug, Parser)]
@@ -85,6 +87,9 @@ enum Command {
     DeadLetters(Box<letters::LettersCommand>),
     /// Write the last rows of a table, hot or cold, and those that come; one JSON object a line
     Tail(tail::Tail),
+    /// Look at tables whose rows cool: what moved, what would; move it, verify it, bring it back
+    #[command(subcommand)]
+    Tier(Box<tier::TierCommand>),
     /// Look into the write-ahead logs, also while a gateway writes them; nothing is changed
     #[command(subcommand)]
     Wal(wal::WalCommand),
@@ -111,6 +116,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Schema(command) => schema::run(command, &files).await,
         Command::DeadLetters(command) => letters::run(*command, &files).await,
         Command::Tail(tail) => tail::run(&tail, &files).await,
+        Command::Tier(command) => tier::run(*command, &files).await,
         Command::Wal(command) => wal::run(&command, &files),
     };
     result.unwrap_or_else(|error| error.report())

@@ -71,7 +71,7 @@ pub(super) async fn run(command: SchemaCommand, files: &Files) -> Result<ExitCod
             output(&text)?;
         }
         SchemaCommand::Register { file } => {
-            let spec = definition(&file)?;
+            let spec = registry.completed(&tenant, definition(&file)?).await?;
             let (done, table) = registry.register(&tenant, spec, AUTHOR).await?;
             output(&format!(
                 "{} {} in {}, version {}\n",

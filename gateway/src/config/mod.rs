@@ -144,8 +144,8 @@ pub struct JwtConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
-    /// Address and port of its own for `/metrics`, `/` and `/dead-letters`, which `http.listen` serves no longer then. It has
-    /// the same encryption, callers and limits, with `/healthz` and `/readyz` besides.
+    /// Address and port of its own for `/metrics`, `/`, `/tiering` and `/dead-letters`, which `http.listen` serves no longer
+    /// then. It has the same encryption, callers and limits, with `/healthz` and `/readyz` besides.
     #[schemars(example = "127.0.0.1:4319")]
     pub listen: Option<SocketAddr>,
 }

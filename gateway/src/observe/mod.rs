@@ -18,4 +18,4 @@ mod tiering;
 pub use health::Health;
 pub use letters::LetterWatch;
 pub use metrics::{Metrics, ProtocolTotals, Received};
-pub use tiering::TierMetrics;
+pub use tiering::{Measured, TierMetrics};

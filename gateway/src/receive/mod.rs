@@ -34,6 +34,7 @@ pub mod rest;
 pub mod rows;
 pub mod schema;
 pub mod status;
+pub mod tiering;
 pub mod tls;
 pub mod traces;
 mod unary;
@@ -189,6 +190,7 @@ fn administration() -> Doors {
     vec![
         (letters::routes(), own_door(Some(Scope::Admin), Some(Scope::Admin))),
         (operation::routes(), own_door(Some(Scope::Observe), Some(Scope::Observe))),
+        (tiering::routes(), own_door(Some(Scope::Observe), Some(Scope::Admin))),
         (status::routes(), status::DOOR),
     ]
 }

@@ -7,6 +7,8 @@
 //! {"table_name":"t","schema":{"columns":[{"name":"time","type":"timestamp"}]}}
 //! ```
 //!
+//! One without columns is of a table that there is, and changes its policies alone: `{"table_name":"t","tiering":{..}}`.
+//!
 //! The answer is 201 for a new table and 200 for one that was there, with the definition that is in force. With
 //! `?dry_run` nothing is created, and the answer has the statements that would be run. A definition that
 //! contradicts the table that exists is answered with 409 and the compatible way.
@@ -66,6 +68,7 @@ async fn register(
     let body = body::read(body, &parts.headers, &limits).await?;
     let spec = read_definition(&body.bytes)?;
     let caller = caller_of(&parts.extensions, Protocol::Rest);
+    let spec = shared.registry.completed(&caller.tenant, spec).await?;
     caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
     if dry_run {
         let statements = shared.registry.ddl(&caller.tenant, spec)?;
@@ -160,7 +163,7 @@ mod tests {
         let wrong = [
             "",
             "[]",
-            "{\"table_name\":\"t\"}",
+            "{\"columns\":[]}",
             "{\"table_name\":\"T; DROP TABLE x\",\"columns\":[]}",
             "{\"table_name\":\"t\",\"columns\":[{\"name\":\"a\",\"type\":\"text\"},{\"name\":\"b\",\"type\":\"txt\"}]}",
             "{\"table_name\":\"t\",\"columns\":[{\"name\":\"a\\\" text\",\"type\":\"text\"}]}",

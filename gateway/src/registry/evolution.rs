@@ -5,10 +5,11 @@
 //! | a new nullable column, attributes or array column | compatible |
 //! | another accepted time window, other limits of labels, another policy of tiering | compatible |
 //! | a column that the new definition leaves out | stays: registering a subset is not a request to drop |
+//! | no column at all | what the definition leaves out is what the table has: its policies alone are changed |
 //! | another type, nullability, store, kind, time column, label column, key, partition width | refused |
 //! | a new column that is not nullable | refused: the rows that exist have no value for it |
 
-use super::{ColumnDef, TableDef, TableSpec};
+use super::{ColumnDef, StoreKind, TableDef, TableKind, TableSpec};
 
 /// What it takes to turn one definition into another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,24 @@ pub fn compare(existing: &TableDef, wanted: &TableDef) -> Result<Change, String>
     Ok(if result == *old { Change::None } else { Change::Compatible(Box::new(result)) })
 }
 
+/// A definition without columns, completed by what the table has wherever it says nothing.
+pub fn complete(existing: &TableSpec, mut wanted: TableSpec) -> TableSpec {
+    wanted.columns.clone_from(&existing.columns);
+    if wanted.store == StoreKind::default() {
+        wanted.store = existing.store;
+    }
+    if wanted.kind == TableKind::default() {
+        wanted.kind = existing.kind;
+    }
+    if wanted.key.is_empty() {
+        wanted.key.clone_from(&existing.key);
+    }
+    wanted.time_column = wanted.time_column.or_else(|| existing.time_column.clone());
+    wanted.label_column = wanted.label_column.or_else(|| existing.label_column.clone());
+    wanted.partition_seconds = wanted.partition_seconds.or(existing.partition_seconds);
+    wanted
+}
+
 fn same_column(known: &ColumnDef, wanted: &ColumnDef) -> Result<(), String> {
     if known.kind != wanted.kind {
         return Err(format!(
@@ -91,6 +110,23 @@ mod tests {
         let json =
             format!(r#"{{"table_name":"t","columns":[{{"name":"time","type":"timestamp"}}{columns}]}}"#);
         TableDef::from_spec(Tenant::default(), serde_json::from_str(&json).unwrap(), 1).unwrap()
+    }
+
+    #[test]
+    fn a_definition_without_columns_is_of_the_policies_alone() {
+        let spec = |text: &str| serde_json::from_str::<TableSpec>(text).unwrap();
+        let existing = r#"{"table_name":"t","kind":"metrics","partition_seconds":3600,"columns":[
+            {"name":"time","type":"timestamp_ns"},{"name":"attributes","type":"attributes"}]}"#;
+        let existing = TableDef::from_spec(Tenant::default(), spec(existing), 1).unwrap();
+        let wanted = r#"{"table_name":"t","tiering":{"cool_after_seconds":7200,"range_seconds":7200}}"#;
+        let wanted = complete(&existing.spec, spec(wanted));
+        let wanted = TableDef::from_spec(Tenant::default(), wanted, 1).unwrap();
+        let Ok(Change::Compatible(result)) = compare(&existing, &wanted) else { panic!("{wanted:?}") };
+        assert_eq!(result.tiering, wanted.spec.tiering);
+        assert_eq!(TableSpec { tiering: None, ..*result }, existing.spec);
+        let another = complete(&existing.spec, spec(r#"{"table_name":"t","kind":"logs"}"#));
+        let another = TableDef::from_spec(Tenant::default(), another, 1).unwrap();
+        assert!(compare(&existing, &another).unwrap_err().contains("kind"), "what is said counts");
     }
 
     #[test]

@@ -166,6 +166,19 @@ impl Registry {
         }
     }
 
+    /// The definition as it is meant: one without columns says something of a table that there is.
+    pub async fn completed(&self, tenant: &Tenant, spec: TableSpec) -> Result<TableSpec, StoreError> {
+        if !spec.columns.is_empty() {
+            return Ok(spec);
+        }
+        // Another gateway may have made it a moment ago.
+        self.refresh().await?;
+        Ok(match self.cell.load().table(tenant, spec.table_name.as_str()) {
+            Some(known) => evolution::complete(&known.spec, spec),
+            None => spec,
+        })
+    }
+
     /// The statements that would create the table.
     pub fn ddl(&self, tenant: &Tenant, spec: TableSpec) -> Result<Vec<String>, RegisterError> {
         let table = TableDef::from_spec(tenant.clone(), spec, 1)?;

@@ -74,7 +74,8 @@ pub struct TableSpec {
     /// The kind of its records.
     #[serde(default)]
     pub kind: TableKind,
-    /// Its columns, in order.
+    /// Its columns, in order. None means those that the table has: the definition is of its policies alone.
+    #[serde(default)]
     pub columns: Vec<ColumnDef>,
     /// The column that partitions the table by time; by default `time`, `timestamp`, `ts` or the only timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]

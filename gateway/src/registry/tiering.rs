@@ -4,7 +4,7 @@
 
 use std::str::FromStr as _;
 
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::rollup::{self, Rollup};
@@ -74,6 +74,28 @@ impl TieringPolicy {
                 schedule.find_next_occurrence(&looked_at, false).is_ok_and(|next| next <= now)
             }
             _ => true,
+        }
+    }
+
+    /// From when on moves may begin, which is `now` when they may already; none when they never do. Nothing is said of
+    /// whether there is something to move then.
+    pub fn next_due(&self, looked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.paused {
+            return None;
+        }
+        let schedule = self.schedule.as_deref().and_then(|schedule| croner::Cron::from_str(schedule).ok());
+        let scheduled = match (schedule, looked_at) {
+            (Some(schedule), Some(looked_at)) => schedule.find_next_occurrence(&looked_at, false).ok()?,
+            _ => now,
+        };
+        let from = scheduled.max(now);
+        let window = self.window.as_deref().and_then(|window| Window::read(window).ok());
+        match window {
+            Some(window) if !window.contains(from.time()) => {
+                let opens = from.date_naive().and_time(window.from).and_utc();
+                Some(if opens < from { opens + TimeDelta::days(1) } else { opens })
+            }
+            _ => Some(from),
         }
     }
 
@@ -188,6 +210,30 @@ mod tests {
         let hourly = policy(serde_json::json!({"schedule": "0 * * * *"}));
         assert!(hourly.is_due(None, at(1, 30)));
         assert!(!hourly.is_due(Some(at(1, 0)), at(1, 59)) && hourly.is_due(Some(at(1, 30)), at(2, 0)));
+    }
+
+    #[test]
+    fn the_next_time_is_one_at_which_moves_are_due() {
+        let at = |day, hour, minute| {
+            let date = chrono::NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+            date.and_hms_opt(hour, minute, 0).unwrap().and_utc()
+        };
+        let policy = |policy: serde_json::Value| serde_json::from_value::<TieringPolicy>(policy).unwrap();
+        let now = at(20, 12, 30);
+        let always = policy(serde_json::json!({"cool_after_seconds": 60}));
+        assert_eq!(always.next_due(Some(now), now), Some(now));
+        for (given, looked_at, wanted) in [
+            (serde_json::json!({"window": "01:00-05:00"}), now, at(21, 1, 0)),
+            (serde_json::json!({"window": "22:00-04:00"}), now, at(20, 22, 0)),
+            (serde_json::json!({"schedule": "0 * * * *"}), now, at(20, 13, 0)),
+            (serde_json::json!({"schedule": "0 * * * *"}), at(20, 11, 30), now),
+            (serde_json::json!({"schedule": "0 0 * * *", "window": "01:00-05:00"}), now, at(21, 1, 0)),
+        ] {
+            let policy = policy(given);
+            assert_eq!(policy.next_due(Some(looked_at), now), Some(wanted), "{policy:?}");
+            assert!(policy.is_due(Some(looked_at), wanted), "{policy:?}");
+        }
+        assert_eq!(policy(serde_json::json!({"paused": true})).next_due(None, now), None);
     }
 
     #[test]

@@ -125,6 +125,7 @@ impl Copying<'_> {
                 self.pace(taken, started).await;
             }
         }
+        self.progress.add(taken, bytes);
         // Whoever takes them may have ended with an error of its own.
         drop(chunks.send(chunk).await);
         Ok(bytes)
@@ -227,6 +228,7 @@ pub(super) async fn read_back(
     range: &Range<i64>,
     number: u64,
     store: &ClickHouse,
+    progress: &Progress,
 ) -> Result<Content, TierError> {
     use crate::store::clickhouse::cold::ColdRows;
     let mut rows = store.read_cold(table, range.clone(), ColdRows::Of(number))?;
@@ -241,6 +243,7 @@ pub(super) async fn read_back(
     while let Some(batch) = rows.try_next().await? {
         let misfit = |error: crate::registry::BatchError| TierError::Unreadable(error.to_string());
         let batch = TableBatch::new(Arc::clone(table), batch).map_err(misfit)?;
+        progress.read_back(batch.len() as u64);
         if batches.send(batch).await.is_err() {
             break;
         }

@@ -85,10 +85,12 @@ pub(super) struct Tier {
     pub moved_at: Option<SystemTime>,
     /// Why the oldest range does not move.
     pub blocked: Option<String>,
+    /// Since when that was said last.
+    pub blocked_at: Option<SystemTime>,
 }
 
 const TIER: &str = "SELECT closing, published, generation, extract(epoch FROM now() - generation_at)::float8,
-        hold_from, restoring_to, looked_at, moved_at, blocked
+        hold_from, restoring_to, looked_at, moved_at, blocked, blocked_at
      FROM tidewell_tiers WHERE tenant = $1 AND table_name = $2";
 const MOVES: &str =
     "SELECT move, range_start, range_end, state, rows, hash::text, bytes, horizon::text, cluster,
@@ -264,6 +266,7 @@ fn tier_of(row: &Row) -> Tier {
         looked_at: row.get(6),
         moved_at: row.get(7),
         blocked: row.get(8),
+        blocked_at: row.get(9),
     }
 }
 
@@ -315,7 +318,8 @@ pub(super) fn nanos(time: SystemTime) -> i64 {
 }
 
 impl MoveState {
-    const ALL: [Self; 9] = [
+    /// All states, in the order in which a move goes through them.
+    pub const ALL: [Self; 9] = [
         Self::Closed,
         Self::Loaded,
         Self::Verified,

@@ -96,11 +96,11 @@ mod session;
 pub mod tiering;
 pub mod trace_view;
 
-pub use audit::Finding;
+pub use audit::{Audit, Finding};
 pub use ledger::MoveState;
 pub use mover::Done;
 pub use progress::{Copied, Progress};
-pub use tiering::Tiering;
+pub use tiering::{Outcome, Overview, TaskReport, TaskState, Tiering, Work};
 
 use crate::store::StoreError;
 
@@ -125,9 +125,24 @@ pub enum TierError {
     /// The ledger is not as this mover left it.
     #[error("the ledger of moves: {0}; the next run begins from what it says")]
     Ledger(String),
-    /// Another gateway moves the table.
-    #[error("another gateway is moving the rows of this table")]
+    /// Another mover has the table.
+    #[error(
+        "another gateway, or the schedule of this one, is moving the rows of this table: try again when it is done"
+    )]
     Elsewhere,
+    /// Something that was asked for has not ended.
+    #[error(
+        "table {table:?}: a {what} that began at {since} is under way: wait for its end, GET /tiering/{table}/task tells \
+         how far it is"
+    )]
+    UnderWay {
+        /// The table.
+        table: String,
+        /// What is under way.
+        what: &'static str,
+        /// When it was begun.
+        since: String,
+    },
     /// No table of that name has a policy.
     #[error(
         "table {0:?} has no policy of tiering: register it with \"tiering\": {{\"cool_after_seconds\": ..}}"

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::export::{self, Copying};
 use super::generation::Generation;
 use super::hot::Patience;
@@ -48,7 +50,7 @@ pub(super) struct Mover<'a> {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Done {
     /// Ranges that were published.
     pub ranges: u64,
@@ -303,7 +305,8 @@ impl Mover<'_> {
         fault_point::reached(Point::TierBeforeLoaded);
         ledger::loaded(self.session.client(), number, &exported).await?;
         fault_point::reached(Point::TierAfterLoaded);
-        let found = export::read_back(self.table, range, number, &self.parts.clickhouse).await?;
+        let found =
+            export::read_back(self.table, range, number, &self.parts.clickhouse, self.progress).await?;
         if found != exported.content {
             return Err(TierError::Differs(format!(
                 "Timescale gave {} rows and the cold table has {}, with {} content",
@@ -357,6 +360,7 @@ impl Mover<'_> {
             done.rows += verified.content.map_or(0, |content| content.rows);
             done.bytes += verified.bytes;
             self.parts.moved(self.table, verified);
+            self.progress.finish(verified.content.map_or(0, |content| content.rows), verified.bytes);
         }
         Ok(published)
     }

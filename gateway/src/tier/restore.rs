@@ -102,11 +102,13 @@ async fn copy_back(mover: &Mover<'_>, known: &Move) -> Result<(), TierError> {
     let mut rows =
         mover.parts.clickhouse.read_cold(table, known.range.clone(), ColdRows::Of(known.number))?;
     let mut content = Content::default();
+    mover.progress.expect(known.content.map_or(0, |content| content.rows));
     while let Some(batch) = rows.try_next().await? {
         let misfit = |error: crate::registry::BatchError| TierError::Unreadable(error.to_string());
         let batch = TableBatch::new(Arc::clone(table), batch).map_err(misfit)?;
         content.add(&batch);
         copy_in(&transaction, &batch).await?;
+        mover.progress.add(content.rows, 0);
     }
     if known.content != Some(content) {
         return Err(TierError::Differs(format!(
@@ -114,5 +116,7 @@ async fn copy_back(mover: &Mover<'_>, known: &Move) -> Result<(), TierError> {
             content.rows, known.number
         )));
     }
-    Ok(transaction.commit().await.map_err(|error| failed(&error))?)
+    transaction.commit().await.map_err(|error| failed(&error))?;
+    mover.progress.finish(content.rows, known.bytes);
+    Ok(())
 }

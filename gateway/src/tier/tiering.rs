@@ -1,6 +1,13 @@
 //! Tiering of one gateway: the tables that cool in, their movers run when they are due, and what people ask for.
+//!
+//! What takes long is a [task](TaskReport); where tables stand is measured by [`Tiering::watch`] for whoever may not ask
+//! the stores.
 
-use std::collections::HashMap;
+mod overview;
+mod tasks;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +16,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::audit::{self, Finding};
+use super::audit::{self, Audit, Finding};
 use super::ledger::{self, Move, MoveState};
 use super::mover::{Done, Mover, Scope};
 use super::parts::Parts;
 use super::progress::{Copied, Progress};
-use super::session::{Session, failed};
+use super::session::Session;
 use super::{TierError, hot, range, restore};
 use crate::config::Config;
 use crate::observe::Metrics;
@@ -23,12 +30,21 @@ use crate::store::StoreError;
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{Timescale, from_pool};
 
+pub use overview::{Cold, Held, Overview, StateTotal};
+pub use tasks::{Outcome, TaskReport, TaskState, Work};
+
+use tasks::Task;
+
 /// The movers of one gateway, or of one command.
 #[derive(Debug)]
 pub struct Tiering {
     parts: Parts,
     tables: Arc<SnapshotCell>,
     progress: Mutex<HashMap<Identifier, Arc<Progress>>>,
+    /// What was asked for last, by table.
+    tasks: Mutex<HashMap<Identifier, Arc<Task>>>,
+    /// Where each table stood when it was measured last.
+    measured: Mutex<BTreeMap<Identifier, Overview>>,
     look_every: Duration,
 }
 
@@ -43,6 +59,8 @@ pub struct Planned {
     pub until: String,
     /// Its chunks.
     pub chunks: usize,
+    /// Its rows, about.
+    pub rows: u64,
     /// Their size in Timescale in bytes, indexes included.
     pub bytes: u64,
 }
@@ -90,8 +108,12 @@ pub struct MoveStatus {
     pub until: String,
     /// How far it is.
     pub state: MoveState,
+    /// For how many seconds it has been in this state.
+    pub seconds: u64,
     /// Its rows, once they are known.
     pub rows: Option<u64>,
+    /// Their bytes, as exported.
+    pub bytes: u64,
     /// Why it does not count.
     pub reason: Option<String>,
 }
@@ -108,11 +130,22 @@ impl Tiering {
     ) -> Result<Self, StoreError> {
         let parts = Parts::new(config, timescale, clickhouse, metrics, stop)?;
         let look_every = Duration::from_secs(config.tiering.look_every_seconds.max(1));
-        Ok(Self { parts, tables, progress: Mutex::default(), look_every })
+        Ok(Self {
+            parts,
+            tables,
+            progress: Mutex::default(),
+            tasks: Mutex::default(),
+            measured: Mutex::default(),
+            look_every,
+        })
     }
 
-    /// Runs the movers when they are due, until the gateway ends.
+    /// Runs the movers when they are due and measures how far they are, until the gateway ends.
     pub async fn run(&self) {
+        tokio::join!(self.run_movers(), self.watch());
+    }
+
+    async fn run_movers(&self) {
         loop {
             future::join_all(self.tiered().into_iter().map(|table| async move {
                 self.tell(&table, self.run_table(&table, Scope::Scheduled).await).await;
@@ -150,6 +183,7 @@ impl Tiering {
         let client = self.parts.timescale.ddl_pool().get().await.map_err(|error| from_pool(&error))?;
         let tier = ledger::tier(&**client, &table).await?;
         let chunks = hot::chunks(&**client, &table).await?;
+        let whole = Held::in_timescale(&client, &table, &chunks).await?;
         let limit = self.parts.now().saturating_sub(cool_after);
         let limit = tier.hold_from.map_or(limit, |hold| hold.min(limit));
         let width =
@@ -157,17 +191,16 @@ impl Tiering {
         let (mut published, mut planned) = (tier.published, Vec::new());
         while let Some(end) = range::next_end(&chunks, published, width, limit) {
             let span = range::start_of(&chunks, published, end)..end;
-            let within: Vec<&range::Chunk> =
-                chunks.iter().filter(|chunk| range::overlap(&chunk.span, &span)).collect();
-            let names: Vec<&str> = within.iter().map(|chunk| chunk.name.as_str()).collect();
-            let size = "SELECT coalesce(sum(pg_total_relation_size(name::regclass)), 0)::bigint FROM unnest($1::text[]) name";
-            let row = client.query_one(size, &[&names]).await.map_err(|error| failed(&error))?;
+            let within: Vec<range::Chunk> =
+                chunks.iter().filter(|chunk| range::overlap(&chunk.span, &span)).cloned().collect();
+            let part = whole.part(&client, &table, &within, &span).await?;
             planned.push(Planned {
                 table: table.name().to_string(),
                 from: ledger::rfc3339(span.start),
                 until: ledger::rfc3339(span.end),
                 chunks: within.len(),
-                bytes: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0),
+                rows: part.rows,
+                bytes: part.bytes,
             });
             published = Some(end);
         }
@@ -202,7 +235,17 @@ impl Tiering {
 
     /// Reads every cold range of a table back and compares it with what was moved.
     pub async fn verify(&self, table: &Identifier) -> Result<Vec<Finding>, TierError> {
-        audit::verify(&self.parts, &self.find(table)?).await
+        Ok(self.audit(table, i64::MIN..i64::MAX, &Progress::default()).await?.findings)
+    }
+
+    /// Compares what the ledger says of the ranges that lie in `within` with both stores, and with what readers see.
+    pub async fn audit(
+        &self,
+        table: &Identifier,
+        within: Range<i64>,
+        progress: &Progress,
+    ) -> Result<Audit, TierError> {
+        audit::verify(&self.parts, &self.find(table)?, &within, progress).await
     }
 
     /// Brings everything at or after `from`, in nanoseconds since 1970, back to Timescale, where it stays until
@@ -212,7 +255,11 @@ impl Tiering {
         let policy = table.spec.tiering.clone().unwrap_or_default();
         let progress = self.progress(table.name());
         let mut mover = self.mover(&table, &policy, &progress).await?;
-        restore::begin(&mut mover, from).await
+        self.check_kept(&mover, from).await?;
+        progress.begin();
+        let restored = restore::begin(&mut mover, from).await;
+        progress.end();
+        restored
     }
 
     /// Lets the schedule take again what was brought back.
@@ -234,6 +281,23 @@ impl Tiering {
             .ok_or_else(|| TierError::NotTiered(name.to_string()))
     }
 
+    /// An error when something at or after `from` may have been deleted from the cold table, so that it cannot come back.
+    async fn check_kept(&self, mover: &Mover<'_>, from: i64) -> Result<(), TierError> {
+        const DAY: i64 = 86_400_000_000_000;
+        let kept_from = audit::kept_from(&self.parts, mover.table).div_euclid(DAY).saturating_mul(DAY);
+        let moves = ledger::moves(mover.session.client(), mover.table).await?;
+        let gone =
+            |known: &&Move| known.state.counts() && known.range.end > from && known.range.start < kept_from;
+        match moves.iter().filter(gone).map(|known| known.range.end).max() {
+            None => Ok(()),
+            Some(end) => Err(TierError::Blocked(format!(
+                "rows older than keep_cold_seconds have been deleted from the cold table: nothing older than {} can be \
+                 brought back; give a time from then on",
+                ledger::rfc3339(end)
+            ))),
+        }
+    }
+
     async fn mover<'a>(
         &'a self,
         table: &'a Arc<TableDef>,
@@ -249,6 +313,7 @@ impl Tiering {
         let policy = table.spec.tiering.clone().unwrap_or_default();
         let progress = self.progress(table.name());
         let mut mover = self.mover(table, &policy, &progress).await?;
+        progress.begin();
         Box::pin(mover.run(scope)).await
     }
 
@@ -269,8 +334,8 @@ impl Tiering {
                 }
             }
         }
-        if let Err(error) = self.measure(table).await {
-            tracing::debug!(table = name, %error, "the lag is not known");
+        if let Err(error) = self.measure(table.name()).await {
+            tracing::debug!(table = name, %error, "where the table stands is not known");
         }
     }
 
@@ -279,14 +344,6 @@ impl Tiering {
         let reason = error.to_string();
         ledger::ensure(&**client, table).await?;
         ledger::set(&**client, table, "blocked = $3, blocked_at = now()", &[&reason]).await
-    }
-
-    async fn measure(&self, table: &TableDef) -> Result<(), TierError> {
-        let client = self.parts.timescale.ddl_pool().get().await.map_err(|error| from_pool(&error))?;
-        let tier = ledger::tier(&**client, table).await?;
-        let lag = self.lag(&**client, table, tier.published).await?;
-        self.parts.metrics.tiering().lag(table.name().as_str(), lag);
-        Ok(())
     }
 
     /// How much older than its policy says the oldest range in Timescale is that has not moved, in seconds.
@@ -328,7 +385,9 @@ impl MoveStatus {
             from: ledger::rfc3339(known.range.start),
             until: ledger::rfc3339(known.range.end),
             state: known.state,
+            seconds: known.since.as_secs(),
             rows: known.content.map(|content| content.rows),
+            bytes: known.bytes,
             reason: known.reason.clone(),
         }
     }

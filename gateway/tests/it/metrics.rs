@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tidewell_gateway::registry::Identifier;
 
 use crate::harness::gateway::TestGateway;
 
@@ -58,7 +59,7 @@ fn shown(text: &str) -> Metrics {
 }
 
 /// Scenario: a gateway gets logs while ClickHouse is away and is started again with it, gets a bad record, a label that is
-/// too long, and samples and spans.
+/// too long, and samples and spans, of which old ones move to ClickHouse.
 /// Guarantees: the page names every metric that the gateway shows and no other, each with its type, labels and help.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_of_metrics_says_what_the_gateway_shows() {
@@ -66,7 +67,7 @@ async fn the_page_of_metrics_says_what_the_gateway_shows() {
         TestGateway::start_unready(|config| config.clickhouse.url = "http://127.0.0.1:1".to_owned()).await;
     let (status, answer) = gateway.post_json("/write/logs", &json!({"message": "waits in the log"})).await;
     assert_eq!(status, 200, "{answer}");
-    let gateway = gateway.restart(|_| {}).await;
+    let gateway = gateway.restart(|config| config.tiering.enabled = false).await;
     let long = "x".repeat(100_000);
     for (path, records) in [
         (
@@ -83,6 +84,16 @@ async fn the_page_of_metrics_says_what_the_gateway_shows() {
             gateway.request(reqwest::Method::POST, path).header("tidewell-ack", "stored").json(&records);
         assert_eq!(answer.send().await.unwrap().status().as_u16(), 200, "{path}");
     }
+    let old = json!({"metric": "requests", "value": 1, "time": "2026-01-10T00:00:00Z"});
+    let cool = json!({"table_name": "metrics_events", "tiering": {"cool_after_seconds": 604_800}});
+    for (path, body) in [("/write/metrics", old), ("/schema/register", cool)] {
+        let (status, answer) = gateway.post_json(path, &body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let tiering = &gateway.server.shared().tiering;
+    let cooled = Identifier::new("metrics_events").unwrap();
+    tiering.run_now(&cooled).await.unwrap();
+    tiering.verify(&cooled).await.unwrap();
     // Dead letters are counted soon after the start.
     let until = Instant::now() + Duration::from_secs(30);
     let text = loop {

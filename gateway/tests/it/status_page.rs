@@ -71,7 +71,7 @@ async fn events_follow_and_end_with_the_gateway() {
     let first = next_event(&mut events).await.unwrap();
     let mut sections: Vec<&String> = first.as_object().unwrap().keys().collect();
     sections.sort_unstable();
-    assert_eq!(sections, ["flow", "letters", "logs", "numbers", "problems", "state", "stores"]);
+    assert_eq!(sections, ["flow", "letters", "logs", "numbers", "problems", "state", "stores", "tiers"]);
 
     let records: Vec<Value> = (0..100).map(|number| json!({"message": number.to_string()})).collect();
     assert_eq!(gateway.post_json("/write/logs", &json!(records)).await.0, 200);

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::command::columns::{columns, printable};
+
 /// Longest text of a cell, in characters.
 const MAX_CELL: usize = 60;
 
@@ -87,30 +89,12 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// A sender's text must not move the cursor of whoever reads it.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
-
 fn cell(text: &str) -> String {
     let text = text.replace('\n', " ");
     match text.char_indices().nth(MAX_CELL) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default()),
         None => text,
     }
-}
-
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut lines = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        lines += cells.join("  ").trim_end();
-        lines.push('\n');
-    }
-    lines
 }
 
 #[cfg(test)]

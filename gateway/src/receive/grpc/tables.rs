@@ -31,6 +31,7 @@ pub(super) async fn register(
     let request = v1::RegisterTableRequest::decode(bytes.as_ref())
         .map_err(|error| Rejection::Malformed(format!("the request is not valid protobuf: {error}")))?;
     let spec = spec(request.table.unwrap_or_default())?;
+    let spec = shared.registry.completed(&caller.tenant, spec).await?;
     caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
     let (done, table) = shared.registry.register(&caller.tenant, spec, &caller.name).await?;
     Ok(v1::RegisterTableResponse {

@@ -15,6 +15,7 @@ mod html;
 mod page;
 mod sections;
 mod snapshot;
+mod tiers;
 
 use std::convert::Infallible;
 use std::time::Duration;

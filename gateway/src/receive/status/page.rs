@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::html::{duration, escaped};
+use super::html::escaped;
 use super::sections;
 use super::snapshot::Snapshot;
 use crate::receive::Addresses;
 use crate::registry::{StoreKind, TableDef};
+use crate::units::duration;
 
 /// What takes records, by listener: address, what is sent there.
 const HTTP: &[(&str, &str)] = &[
@@ -24,6 +25,7 @@ const HTTP: &[(&str, &str)] = &[
     ("POST /schema/register", "a table's definition"),
     ("GET /tables/{table}/rows", "rows of a table"),
     ("GET /traces/{trace_id}", "a trace with its logs"),
+    ("GET /tiering", "where tables stand whose rows cool; POST .. /{table}/run, verify, restore"),
     ("GET /dead-letters", "records that were refused; POST .. /{id}/replay sends one again"),
 ];
 const GRPC: &[(&str, &str)] = &[
@@ -50,6 +52,7 @@ pub(super) fn html(now: &Snapshot, addresses: Addresses, tables: &[Arc<TableDef>
         section("flow", "What comes in"),
         section("stores", "What is stored"),
         section("logs", "What waits"),
+        section("tiers", "What cools"),
         section("letters", "Dead letters that wait"),
         section("problems", "Warnings and errors"),
     ]
@@ -64,7 +67,7 @@ pub(super) fn html(now: &Snapshot, addresses: Addresses, tables: &[Arc<TableDef>
          <link rel=\"stylesheet\" href=\"/status.css\"><script src=\"/status.js\" defer></script>\
          <noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript></head>\n\
          <body><header><h1>Tidewell</h1><nav><a href=\"/readyz\">/readyz</a> <a href=\"/healthz\">/healthz</a> \
-         <a href=\"/metrics\">/metrics</a> <a href=\"/dead-letters\">/dead-letters</a></nav>\
+         <a href=\"/metrics\">/metrics</a> <a href=\"/tiering\">/tiering</a> <a href=\"/dead-letters\">/dead-letters</a></nav>\
          <span id=\"live\" class=\"soft\"></span></header>\n<main>\n{changing_sections}\
          <section><h2>Tables</h2><div class=\"scroll\"><table><tr><th>Table</th><th>Store</th><th>Version</th>\
          <th>Partitions</th><th>Labels</th><th>Columns</th></tr>\n{tables}</table></div></section>\n\

@@ -3,10 +3,12 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use super::html::{bytes, duration, escaped, number, per_second};
+use super::html::escaped;
 use super::snapshot::{Flow, Reasons, Snapshot};
+use super::tiers;
 use crate::deliver::FeedStatus;
 use crate::observe::health::{Report, Status, StoreReport};
+use crate::units::{bytes, duration, number, per_second};
 
 /// All changing sections, as the page and its events carry them.
 pub(super) fn changing(now: &Snapshot) -> Value {
@@ -16,6 +18,7 @@ pub(super) fn changing(now: &Snapshot) -> Value {
         ("flow", flow(&now.protocols)),
         ("stores", stores(now)),
         ("logs", logs(&now.feeds)),
+        ("tiers", tiers::html(&now.tiers)),
         ("letters", letters(now)),
         ("problems", problems(now)),
     ];

@@ -8,7 +8,9 @@ use crate::observe::health::Report;
 use crate::observe::problems::{self, Problem};
 use crate::observe::{Metrics, ProtocolTotals};
 use crate::receive::Gateway;
+use crate::registry::Identifier;
 use crate::store::timescale::letters::LetterFilter;
+use crate::tier::{Overview, TaskReport, Tiering};
 
 /// Letters that are looked through for reasons.
 const LETTERS: usize = 200;
@@ -28,6 +30,8 @@ pub(super) struct Snapshot {
     pub(super) tables: BTreeMap<String, Rate>,
     pub(super) in_flight_bytes: usize,
     pub(super) in_flight_limit_bytes: usize,
+    /// Where tables stand that cool, as it was last measured, and what was asked for them.
+    pub(super) tiers: Vec<(Overview, Option<TaskReport>)>,
     pub(super) letters: WaitingLetters,
     pub(super) problems: Vec<Problem>,
     at: Instant,
@@ -94,11 +98,21 @@ impl Snapshot {
             in_flight_bytes: limit.saturating_sub(gateway.ingest.memory().available()),
             in_flight_limit_bytes: limit,
             letters: WaitingLetters::of(gateway, before.map(|before| &before.letters), with_reasons).await,
+            tiers: tiers(&gateway.tiering),
             problems: problems::latest(),
             report,
             at,
         }
     }
+}
+
+fn tiers(tiering: &Tiering) -> Vec<(Overview, Option<TaskReport>)> {
+    let with_task = |overview: Overview| {
+        let name = Identifier::new(&overview.status.table).ok();
+        let task = name.and_then(|name| tiering.task(&name));
+        (overview, task)
+    };
+    tiering.last_overviews().into_iter().map(with_task).collect()
 }
 
 fn flows(metrics: &Metrics, before: Option<&Snapshot>, rate: impl Fn(u64, Option<u64>) -> Rate) -> Vec<Flow> {

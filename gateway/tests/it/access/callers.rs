@@ -62,6 +62,8 @@ async fn every_address_asks_who_calls() {
         (Method::GET, "/schema/tables/logs_events"),
         (Method::GET, "/dead-letters"),
         (Method::POST, "/dead-letters/replay"),
+        (Method::GET, "/tiering"),
+        (Method::POST, "/tiering/metrics_events/run"),
         (Method::DELETE, "/dead-letters/0190163d-8694-739b-aea5-966c26f8ad91"),
         (Method::GET, "/"),
         (Method::GET, "/metrics"),

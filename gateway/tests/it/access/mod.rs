@@ -12,21 +12,21 @@ use tidewell_gateway::registry::Identifier;
 use crate::harness::TestGateway;
 
 /// A key of the caller with this name.
-fn key_of(name: &str) -> String {
+pub(crate) fn key_of(name: &str) -> String {
     assert!(Identifier::new(name).is_ok());
     format!("key-of-{name}-0123456789-0123456789")
 }
 
 /// An entry of the callers' file: a caller with the key of its name, and these lines besides.
-fn caller(name: &str, lines: &str) -> String {
+pub(crate) fn caller(name: &str, lines: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\nkeys_sha256 = [\"{}\"]\n{lines}\n", hash_of_key(&key_of(name)))
 }
 
 /// A directory with a callers' file.
-struct CallersFile(tempfile::TempDir);
+pub(crate) struct CallersFile(tempfile::TempDir);
 
 impl CallersFile {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let file = Self(tempfile::tempdir().unwrap());
         file.put(text);
         file
@@ -43,7 +43,7 @@ impl CallersFile {
         std::fs::rename(new, self.path()).unwrap();
     }
 
-    async fn start(&self) -> TestGateway {
+    pub(crate) async fn start(&self) -> TestGateway {
         TestGateway::start_with(|config| config.auth.callers_file = Some(self.path())).await
     }
 }

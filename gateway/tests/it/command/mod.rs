@@ -4,6 +4,7 @@ mod configuration;
 mod dead_letters;
 mod serving;
 mod stores;
+mod tier;
 mod wal;
 
 use std::process::{Command, Output};

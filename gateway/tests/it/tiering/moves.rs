@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::TestGateway;
 
-const TABLE: &str = "readings";
+pub(crate) const TABLE: &str = "readings";
 
 /// A table with chunks of an hour whose rows cool after two.
 fn spec() -> TableSpec {
@@ -32,7 +32,7 @@ fn name() -> Identifier {
 }
 
 /// A gateway with the table, whose mover works only when it is told to.
-async fn start(grace_seconds: u64) -> TestGateway {
+pub(crate) async fn start(grace_seconds: u64) -> TestGateway {
     let gateway = TestGateway::start_with(|config| {
         config.tiering.enabled = false;
         config.tiering.grace_seconds = grace_seconds;
@@ -44,7 +44,7 @@ async fn start(grace_seconds: u64) -> TestGateway {
 }
 
 /// Row `at`, so many minutes old.
-fn row(at: i64, minutes: i64) -> Value {
+pub(crate) fn row(at: i64, minutes: i64) -> Value {
     let time = Utc::now() - chrono::Duration::minutes(minutes);
     json!({
         "time": time.to_rfc3339_opts(SecondsFormat::Nanos, true), "app": "a", "value": at,
@@ -52,7 +52,7 @@ fn row(at: i64, minutes: i64) -> Value {
     })
 }
 
-async fn send(gateway: &TestGateway, rows: &[Value]) {
+pub(crate) async fn send(gateway: &TestGateway, rows: &[Value]) {
     let (status, answer) = gateway.post_json(&format!("/write/{TABLE}"), &json!(rows)).await;
     assert_eq!(
         (status, &answer["ack"], &answer["accepted"]),
@@ -62,12 +62,12 @@ async fn send(gateway: &TestGateway, rows: &[Value]) {
 }
 
 /// The values that readers of the combined table see, in order.
-async fn seen(gateway: &TestGateway) -> Vec<i64> {
+pub(crate) async fn seen(gateway: &TestGateway) -> Vec<i64> {
     values(gateway.clickhouse(&format!("SELECT value FROM {TABLE}_all ORDER BY value")).await)
 }
 
 /// The values that Timescale has.
-async fn hot(gateway: &TestGateway) -> Vec<i64> {
+pub(crate) async fn hot(gateway: &TestGateway) -> Vec<i64> {
     values(gateway.timescale(&format!("SELECT value FROM {TABLE} ORDER BY value")).await)
 }
 
@@ -81,7 +81,7 @@ async fn run(gateway: &TestGateway) -> tidewell_gateway::tier::Done {
 }
 
 /// Writes past the gateway, as another program does.
-async fn write_foreign(gateway: &TestGateway, value: i64, minutes: i64) {
+pub(crate) async fn write_foreign(gateway: &TestGateway, value: i64, minutes: i64) {
     let client = gateway.databases.postgres().await;
     let statement = format!(
         "INSERT INTO {TABLE} (time, app, value) VALUES (now() - interval '{minutes} minutes', 'foreign', {value})"
