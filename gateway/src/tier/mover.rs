@@ -17,7 +17,6 @@ mod readers;
 mod recheck;
 mod retention;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -90,7 +89,8 @@ impl Mover<'_> {
             self.drop_published(&mut done).await?;
             self.retain().await?;
         }
-        rollup::refresh(&self.parts.clickhouse, self.table).await?;
+        let rollups = async { Ok(rollup::refresh(&self.parts.clickhouse, self.table).await?) };
+        self.session.during(rollups).await?;
         ledger::set(self.session.client(), self.table, "blocked = NULL, blocked_at = NULL", &[]).await?;
         Ok(done)
     }

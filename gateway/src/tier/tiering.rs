@@ -1,6 +1,6 @@
 //! Tiering of one gateway: the tables that cool in, their movers run when they are due, and what people ask for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,16 +111,32 @@ impl Tiering {
         Ok(Self { parts, tables, progress: Mutex::default(), look_every })
     }
 
-    /// Runs the movers when they are due, until the gateway ends.
+    /// Runs the movers when they are due, until the gateway ends: as often as is configured, and when tables change, so
+    /// that readers see a new column at once.
     pub async fn run(&self) {
         loop {
-            future::join_all(self.tiered().into_iter().map(|table| async move {
-                self.tell(&table, self.run_table(&table, Scope::Scheduled).await).await;
+            let tables = self.tiered();
+            future::join_all(tables.iter().map(|table| async move {
+                self.tell(table, self.run_table(table, Scope::Scheduled).await).await;
             }))
             .await;
             tokio::select! {
                 () = tokio::time::sleep(self.look_every) => {}
+                () = self.changed(&tables) => {}
                 () = self.parts.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits until the tables that have a policy are others than these, or have another version.
+    async fn changed(&self, known: &[Arc<TableDef>]) {
+        let versions = |tables: &[Arc<TableDef>]| -> BTreeSet<(String, u64)> {
+            tables.iter().map(|table| (table.name().to_string(), u64::from(table.version))).collect()
+        };
+        let mut publications = self.tables.publications();
+        while versions(&self.tiered()) == versions(known) {
+            if publications.changed().await.is_err() {
+                return future::pending().await;
             }
         }
     }
@@ -240,8 +256,11 @@ impl Tiering {
         policy: &'a TieringPolicy,
         progress: &'a Progress,
     ) -> Result<Mover<'a>, TierError> {
-        let session = Session::begin(self.parts.timescale.ddl_pool(), table).await?;
+        let silence = self.parts.options.session;
+        let session = Session::begin(self.parts.timescale.ddl_pool(), table, silence).await?;
         let Some(session) = session else { return Err(TierError::Elsewhere) };
+        // First of all: from here on nobody else moves readers.
+        self.parts.publisher.fence(table).await?;
         Ok(Mover { parts: &self.parts, table, policy, progress, session })
     }
 

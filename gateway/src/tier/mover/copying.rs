@@ -74,14 +74,15 @@ impl Mover<'_> {
             progress: self.progress,
         };
         // Of all tables that this gateway moves one is copied at a time.
-        let turn = self.parts.copying.acquire().await;
+        let turn = self.session.during(async { Ok(self.parts.copying.acquire().await) }).await?;
         let mut client = self.parts.timescale.ddl_pool().get().await.map_err(|error| from_pool(&error))?;
-        let exported = copying.run(&mut client, &self.parts.clickhouse).await?;
+        let exported = self.session.during(copying.run(&mut client, &self.parts.clickhouse)).await?;
         drop((client, turn));
         fault_point::reached(Point::TierBeforeLoaded);
         ledger::loaded(self.session.client(), number, &exported).await?;
         fault_point::reached(Point::TierAfterLoaded);
-        let found = export::read_back(self.table, range, number, &self.parts.clickhouse).await?;
+        let found =
+            self.session.during(export::read_back(self.table, range, number, &self.parts.clickhouse)).await?;
         if found != exported.content {
             return Err(TierError::Differs(format!(
                 "Timescale gave {} rows and the cold table has {}, with {} content",

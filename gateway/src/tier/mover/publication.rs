@@ -7,6 +7,7 @@ use crate::tier::TierError;
 use crate::tier::generation::Generation;
 use crate::tier::hot::{self, Patience};
 use crate::tier::ledger::{self, Move, MoveState};
+use crate::tier::publish::Views;
 use crate::tier::range::{self, Chunk};
 use crate::tier::session::failed;
 
@@ -42,6 +43,7 @@ impl Mover<'_> {
             ledger::abandon(self.session.client(), verified.number, reason).await?;
         } else {
             fault_point::reached(Point::TierAfterPublished);
+            self.parts.publisher.make_views(self.table, Views::Missing).await?;
             done.ranges += 1;
             done.rows += verified.content.map_or(0, |content| content.rows);
             done.bytes += verified.bytes;

@@ -1,13 +1,15 @@
 //! What readers of a table are to see, by the ledger, and showing it to them.
 
 use super::Mover;
+use crate::tier::TierError;
 use crate::tier::generation::Generation;
 use crate::tier::ledger::{self, MoveState, Tier};
-use crate::tier::{TierError, publish};
+use crate::tier::publish::{self, Views};
 
 impl Mover<'_> {
-    /// Makes what readers see what the ledger says. They differ after a crash between the two, and when the database went
-    /// back: then moves that the ledger does not know are hidden, since Timescale has their rows again, and kept.
+    /// Makes what readers see what the ledger says, in all columns of the table. They differ after a crash between the
+    /// two, when the table got a column, and when the database went back: then moves that the ledger does not know are
+    /// hidden, since Timescale has their rows again, and kept.
     pub(super) async fn reconcile(&mut self) -> Result<(), TierError> {
         let tier = self.tier().await?;
         let moves = self.moves().await?;
@@ -43,8 +45,9 @@ impl Mover<'_> {
                 && wanted.abandoned.iter().all(|hidden| served.abandoned.contains(hidden))
                 && !served.abandoned.iter().any(|hidden| counting.contains(hidden))
         });
-        if is_right {
-            return Ok(());
+        // Not more than all: another gateway may have heard of a column that this one has not.
+        if is_right && publish::shows_all_columns(&self.parts.clickhouse, self.table).await? {
+            return Ok(self.parts.publisher.make_views(self.table, Views::Missing).await?);
         }
         let served = served.map_or(0, |served| served.number);
         self.show(tier.generation.max(served), wanted).await
@@ -53,8 +56,12 @@ impl Mover<'_> {
     /// Shows readers what the ledger says, as a generation after `last`.
     pub(super) async fn show(&mut self, last: u64, wanted: Generation) -> Result<(), TierError> {
         let generation = Generation { number: self.next_generation(last).await?, ..wanted };
-        self.parts.publisher.publish(self.table, &generation).await?;
-        ledger::set(self.session.client(), self.table, "generation_at = now()", &[]).await
+        self.parts.publisher.stage(self.table, &generation).await?;
+        // Whoever has lost the right to move the table learns it here at the latest: what was staged before that is gone.
+        ledger::set(self.session.client(), self.table, "generation_at = now()", &[]).await?;
+        self.parts.publisher.swap(self.table, &generation).await?;
+        ledger::set(self.session.client(), self.table, "generation_at = now()", &[]).await?;
+        Ok(self.parts.publisher.make_views(self.table, Views::All).await?)
     }
 
     /// Takes a number for a generation, which is never used for another one.

@@ -6,6 +6,8 @@ mod documentation;
 mod late;
 mod moves;
 mod reading;
+mod readings;
+mod recovery;
 mod rollups;
 mod spans;
 
