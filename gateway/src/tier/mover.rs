@@ -8,8 +8,10 @@
 //! | `publication` | moves readers from the hot rows of a range to the cold ones |
 //! | `dropping` | has Timescale give the hot ones up |
 //! | `recheck` | tells whether a range is still what was exported |
+//! | `columnstore` | compresses what stays hot for a while yet |
 //! | `retention` | deletes what is too old, and what nobody needs any more |
 
+pub(super) mod columnstore;
 mod copying;
 mod dropping;
 mod publication;
@@ -74,6 +76,7 @@ impl Mover<'_> {
         let mut done = Done::default();
         ledger::ensure(self.session.client(), self.table).await?;
         self.parts.clickhouse.prepare_cold(self.table).await?;
+        self.keep_ttl_in_step().await?;
         self.reconcile().await?;
         self.finish_restore().await?;
         self.take_up(&mut done).await?;
@@ -85,10 +88,13 @@ impl Mover<'_> {
         let is_due = scope == Scope::Now || self.policy.is_due(looked_at.map(Into::into), now.into());
         if is_due && !self.policy.paused {
             ledger::set(self.session.client(), self.table, "looked_at = now()", &[]).await?;
+            self.expire_hot().await?;
+            self.compress().await?;
             self.move_due(scope, &mut done).await?;
             self.drop_published(&mut done).await?;
             self.retain().await?;
         }
+        self.keep_ttl_in_step().await?;
         let rollups = async { Ok(rollup::refresh(&self.parts.clickhouse, self.table).await?) };
         self.session.during(rollups).await?;
         ledger::set(self.session.client(), self.table, "blocked = NULL, blocked_at = NULL", &[]).await?;

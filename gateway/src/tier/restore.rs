@@ -29,7 +29,10 @@ use crate::store::timescale::{copy_in, from_pool};
 /// None when nothing of that time has moved.
 pub(super) async fn begin(mover: &mut Mover<'_>, from: i64) -> Result<Option<i64>, TierError> {
     let moves = ledger::moves(mover.session.client(), mover.table).await?;
-    let counts = |known: &&Move| known.state.counts() && known.range.end > from;
+    // What has gone by age cannot come back, nor a range of which a part has.
+    let kept_from = mover.policy.kept_from(mover.parts.now()).unwrap_or(i64::MIN);
+    let counts =
+        |known: &&Move| known.state.counts() && known.range.end > from && known.range.start >= kept_from;
     let Some(start) = moves.iter().filter(counts).map(|known| known.range.start).min() else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Finding};
 use super::ledger::{self, Move, MoveState};
-use super::mover::{Done, Mover, Scope};
+use super::mover::{Done, Mover, Scope, columnstore};
 use super::parts::Parts;
 use super::progress::{Copied, Progress};
 use super::session::{Session, failed};
@@ -68,6 +68,8 @@ pub struct TableStatus {
     pub moved_at: Option<String>,
     /// Why the oldest range does not move.
     pub blocked: Option<String>,
+    /// Why nothing is compressed, though the policy asks for it.
+    pub uncompressed: Option<String>,
     /// What the mover of this process is doing.
     pub copying: Copied,
     /// Its moves that are not of the past: under way, or waiting to be dropped, and those that nobody knows.
@@ -197,10 +199,16 @@ impl Tiering {
         let tier = ledger::tier(&**client, &table).await?;
         let moves = ledger::moves(&**client, &table).await?;
         let lag_seconds = self.lag(&**client, &table, tier.published).await?;
+        let policy = table.spec.tiering.clone().unwrap_or_default();
+        let uncompressed = match policy.compress_after_seconds {
+            Some(_) => columnstore::availability(&**client).await?,
+            None => None,
+        };
         let cold = || moves.iter().filter(|known| known.state.counts());
         let text = |nanos: Option<i64>| nanos.map(ledger::rfc3339);
         Ok(TableStatus {
-            policy: table.spec.tiering.clone().unwrap_or_default(),
+            policy,
+            uncompressed,
             closing: text(tier.closing),
             published: text(tier.published),
             generation: tier.generation,

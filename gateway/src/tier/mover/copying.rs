@@ -41,6 +41,9 @@ impl Mover<'_> {
         let taken = partitions.iter().map(|partition| partition.move_).max().unwrap_or(0);
         let number = ledger::next_number(self.session.client(), taken).await?;
         ledger::begin(self.session.client(), self.table, number, range, MoveState::Closed, None).await?;
+        // Before a row is there that it would take.
+        self.keep_ttl_in_step().await?;
+        self.decompress(range).await?;
         let tier = self.tier().await?;
         if tier.published.is_some_and(|published| range.start < published) {
             // It lies where readers look: hide it before it has a row.

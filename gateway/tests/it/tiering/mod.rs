@@ -1,5 +1,6 @@
 //! Cold tables, the tables that show both tiers as one, and reading over both.
 
+mod ageing;
 mod cold;
 mod combined;
 mod documentation;
