@@ -1,7 +1,7 @@
 # What people call. The work is in deploy/*.sh and in the program deploy/embedded; see `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test status-page-test bench durability faults tier-test sbom reproduce security package deploy-check senders fuzz lint clean-data
+.PHONY: help demo run stores stores-stop stores-status test dashboards dashboards-test alerts-test vector-test status-page-test bench durability faults tier-test tier-bench sbom reproduce security package deploy-check senders fuzz lint clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ faults: ## Kill and disturb gateways and stores, audit what was acknowledged (20
 
 tier-test: ## Move ranges between the stores while movers die and race, audit every read (some minutes; TIERING=ci: 2)
 	@loadtest/tiering.sh
+
+tier-bench: ## Measure what moving ranges and reading both tiers cost (15 minutes; TIER_BENCH="--spans .." for less)
+	@loadtest/tiering.sh bench $(TIER_BENCH)
 
 package: ## Make the Debian package of the gateway, in target/debian
 	@deploy/debian/build.sh

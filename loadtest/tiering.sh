@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Moves ranges between stores of its own while movers die, race and are lied to, and audits every read of the combined
-# tables. Arguments go to `tidewell-loadtest tiering`; TIERING=ci does it with fewer rows. Needs root, as the stores do.
+# Moves ranges between stores of its own while movers die, freeze, race and are lied to, and audits every read of the
+# combined tables. Arguments go to `tidewell-loadtest tiering`; TIERING=ci does it with fewer rows. With `bench` first, it
+# measures instead what moving and reading cost: `tidewell-loadtest tiering-bench`. Needs root, as the stores do.
 set -euo pipefail
 # shellcheck source=deploy/environment.sh
 source "$(dirname "$0")/../deploy/environment.sh"
 
-readonly folder=data/tiering
+if [[ ${1:-} == bench ]]; then
+    shift
+    readonly folder=data/tier-bench features=() command=(tiering-bench)
+else
+    readonly folder=data/tiering features=(--features fault-injection) command=(tiering --part "${TIERING:-full}")
+fi
 readonly programs=${CARGO_TARGET_DIR:-target}/quick
 export EMBEDDED_STORES_DATA_DIR=$folder/stores
 tester=
@@ -25,7 +31,7 @@ stop() {
 deploy/prerequisites.sh
 # The feature goes into the gateway alone; the copies stay what they are when the folder is built in again.
 cargo build --locked --profile quick --package tidewell-embedded --package tidewell-loadtest
-cargo build --locked --profile quick --package tidewell-gateway --features fault-injection
+cargo build --locked --profile quick --package tidewell-gateway "${features[@]}"
 mkdir -p "$folder/bin"
 cp --remove-destination "$programs"/tidewell{,-embedded,-loadtest} "$folder/bin/"
 
@@ -34,6 +40,6 @@ export EMBEDDED_STORES_TIMESCALE_PORT EMBEDDED_STORES_CLICKHOUSE_PORT
 trap stop EXIT
 trap 'exit 130' INT TERM HUP
 rm -rf "$folder"/stores "$folder"/first "$folder"/second
-"$folder/bin/tidewell-loadtest" tiering --folder "$folder" --part "${TIERING:-full}" "$@" &
+"$folder/bin/tidewell-loadtest" "${command[@]}" --folder "$folder" "$@" &
 tester=$!
 wait "$tester"

@@ -1,4 +1,4 @@
-//! Places where `make faults` ends, breaks or confuses the gateway: variables of the environment in, a death, a skipped
+//! Places where `make faults` and `make tier-test` end, freeze, break or confuse the gateway: variables of the environment in, a death, a skipped
 //! step or another clock at exactly the named place out.
 //!
 //! Only a build with the cargo feature `fault-injection` reads the variables; in any other build all functions here are
@@ -7,6 +7,7 @@
 //! | variable | value | effect |
 //! |---|---|---|
 //! | `TIDEWELL_FAULT_POINT` | `NAME` or `NAME:N`, a name of [`Point`] | abort at the N-th time (from 1) that the point is reached |
+//! | `TIDEWELL_FAULT_FREEZE` | as above | stop, as SIGSTOP does, at the N-th time that the point is reached, until SIGCONT |
 //! | `TIDEWELL_BROKEN` | a name of [`Step`] | the step is left out |
 //! | `TIDEWELL_FAULT_CLOCK_OFFSET_S` | seconds, or the path of a file that holds them | the wall clock is off by that much, from then on; the file is read each time, so that the clock can jump |
 //!

@@ -23,6 +23,7 @@ use crate::scratch;
 use crate::send::Target;
 use crate::suite::Suite;
 use crate::telemetry::Shape;
+use crate::tiering::bench::TierBenchArgs;
 use crate::tiering::command::TierArgs;
 use crate::workload::{Protocol, Signal, Workload};
 
@@ -53,6 +54,8 @@ enum Command {
     Faults(FaultArgs),
     /// Moves ranges between stores of its own while everything is disturbed, and audits every read.
     Tiering(TierArgs),
+    /// Measures how fast ranges move between stores of its own, what that costs live senders, and what reading costs.
+    TieringBench(TierBenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -259,6 +262,7 @@ impl Cli {
             }
             Command::Faults(args) => args.run().await,
             Command::Tiering(args) => args.run().await,
+            Command::TieringBench(args) => args.run().await,
             Command::Scratch(args) => {
                 let Stores { postgres, clickhouse, .. } = args.stores.stores();
                 if args.action == "create" {

@@ -40,12 +40,25 @@ pub async fn connect(
     Ok(opened)
 }
 
-/// Sends what the schedule hands out, until it is over and every answer or time-out is in.
+/// When the records of a request with some number begin, in nanoseconds since 1970.
+pub type Stamp = Arc<dyn Fn(u64) -> u64 + Send + Sync>;
+
+/// Sends what the schedule hands out, until it is over and every answer or time-out is in. Records are of now.
 pub async fn run(connections: Vec<Connection>, pool: Arc<Pool>, schedule: Arc<Schedule>) -> Result<Driven> {
+    run_stamped(connections, pool, schedule, Arc::new(|_| unix_nanos())).await
+}
+
+/// The same with records of any time.
+pub async fn run_stamped(
+    connections: Vec<Connection>,
+    pool: Arc<Pool>,
+    schedule: Arc<Schedule>,
+    stamp: Stamp,
+) -> Result<Driven> {
     let start = Instant::now();
     let mut workers = JoinSet::new();
     for connection in connections {
-        workers.spawn(work(connection, Arc::clone(&pool), Arc::clone(&schedule), start));
+        workers.spawn(work(connection, Arc::clone(&pool), Arc::clone(&schedule), Arc::clone(&stamp), start));
     }
     let mut tally = Tally::new()?;
     while let Some(part) = workers.join_next().await {
@@ -58,6 +71,7 @@ async fn work(
     mut connection: Connection,
     pool: Arc<Pool>,
     schedule: Arc<Schedule>,
+    stamp: Stamp,
     start: Instant,
 ) -> Result<Tally> {
     let mut tally = Tally::new()?;
@@ -65,7 +79,7 @@ async fn work(
         if let Some(due) = turn.due {
             tokio::time::sleep_until(start + due).await;
         }
-        let body = pool.request(turn.request, unix_nanos());
+        let body = pool.request(turn.request, stamp(turn.request));
         let begin = turn.due.unwrap_or_else(|| start.elapsed());
         let answer = connection.send(body).await;
         let end = start.elapsed();

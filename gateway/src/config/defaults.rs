@@ -118,7 +118,7 @@ impl Default for DeadLettersConfig {
 
 impl Default for TieringConfig {
     fn default() -> Self {
-        Self { enabled: true, look_every_seconds: 60, grace_seconds: 900 }
+        Self { enabled: true, look_every_seconds: 60, grace_seconds: 900, session_seconds: 60 }
     }
 }
 

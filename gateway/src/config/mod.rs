@@ -452,6 +452,10 @@ pub struct TieringConfig {
     /// How long a query of the combined tables may run, in seconds: so long Timescale keeps rows that are read from
     /// ClickHouse already.
     pub grace_seconds: u64,
+    /// How long a gateway that moves a table may say nothing to Postgres, in seconds: then another one takes the table
+    /// over. One that is frozen holds up the table, and at worst its writers, for that long.
+    #[schemars(range(min = 6))]
+    pub session_seconds: u64,
 }
 
 /// The gateway's own log.

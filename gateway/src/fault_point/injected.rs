@@ -3,19 +3,27 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::process::{Signal, getpid, kill_process};
+
 use super::{Point, Step};
 
 const POINT: &str = "TIDEWELL_FAULT_POINT";
+const FREEZE: &str = "TIDEWELL_FAULT_FREEZE";
 const BROKEN: &str = "TIDEWELL_BROKEN";
 const CLOCK_OFFSET: &str = "TIDEWELL_FAULT_CLOCK_OFFSET_S";
 
 /// Variables that are no settings and are not refused.
-pub(crate) const VARIABLES: [&str; 3] = [POINT, BROKEN, CLOCK_OFFSET];
+pub(crate) const VARIABLES: [&str; 4] = [POINT, FREEZE, BROKEN, CLOCK_OFFSET];
 
 /// What the environment asks for.
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match Plan::read(variable(POINT), variable(BROKEN), variable(CLOCK_OFFSET)) {
+    let read = || {
+        let plan = Plan::read(variable(POINT), variable(BROKEN), variable(CLOCK_OFFSET))?;
+        let freeze = variable(FREEZE).map(|text| Occasion::read(FREEZE, &text)).transpose()?;
+        Ok::<_, String>(Plan { freeze, ..plan })
+    };
+    match read() {
         Ok(plan) => plan,
         Err(reason) => {
             tracing::error!(%reason, "a fault cannot be injected");
@@ -26,13 +34,15 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
 
 #[derive(Debug, Default)]
 struct Plan {
-    death: Option<Death>,
+    death: Option<Occasion>,
+    freeze: Option<Occasion>,
     left_out: Option<Step>,
     clock: Option<Clock>,
 }
 
+/// A point, and how often it must be reached.
 #[derive(Debug)]
-struct Death {
+struct Occasion {
     point: Point,
     at: u64,
     reached: AtomicU64,
@@ -51,7 +61,8 @@ impl Plan {
         clock_offset: Option<String>,
     ) -> Result<Self, String> {
         Ok(Self {
-            death: point.as_deref().map(Death::read).transpose()?,
+            death: point.as_deref().map(|text| Occasion::read(POINT, text)).transpose()?,
+            freeze: None,
             left_out: broken.as_deref().map(step).transpose()?,
             clock: clock_offset.map(|text| match text.parse() {
                 Ok(seconds) => Clock::Off(seconds),
@@ -61,16 +72,17 @@ impl Plan {
     }
 }
 
-impl Death {
-    fn read(text: &str) -> Result<Self, String> {
+impl Occasion {
+    fn read(variable: &str, text: &str) -> Result<Self, String> {
         let (name, at) = text.split_once(':').unwrap_or((text, "1"));
         let point = Point::ALL.into_iter().find(|point| point.name() == name);
         let at = at.parse().ok().filter(|&at| at > 0);
         match (point, at) {
             (Some(point), Some(at)) => Ok(Self { point, at, reached: AtomicU64::new(0) }),
-            _ => {
-                Err(format!("{POINT}={text} names no point: write one of {}, or NAME:N", names(&Point::ALL)))
-            }
+            _ => Err(format!(
+                "{variable}={text} names no point: write one of {}, or NAME:N",
+                names(&Point::ALL)
+            )),
         }
     }
 
@@ -89,8 +101,16 @@ fn names<T: ToString>(all: &[T]) -> String {
     all.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Ends the process here if the environment says so, as SIGKILL would: nothing is flushed, nobody is told.
+/// Ends the process here if the environment says so, as SIGKILL would: nothing is flushed, nobody is told. Or freezes it,
+/// all threads at once, until somebody sends SIGCONT.
 pub fn reached(point: Point) {
+    if PLAN.freeze.as_ref().is_some_and(|freeze| freeze.is_due(point)) {
+        tracing::error!(%point, "freezes here, as it was told to");
+        if let Err(error) = kill_process(getpid(), Signal::STOP) {
+            tracing::error!(%error, "it cannot freeze");
+            std::process::abort();
+        }
+    }
     if PLAN.death.as_ref().is_some_and(|death| death.is_due(point)) {
         tracing::error!(%point, "ends here, as it was told to");
         std::process::abort();
@@ -128,7 +148,7 @@ mod tests {
     #[test]
     fn every_name_is_read_back() {
         for point in Point::ALL {
-            assert_eq!(Death::read(point.name()).unwrap().point, point);
+            assert_eq!(Occasion::read(POINT, point.name()).unwrap().point, point);
         }
         for step in Step::ALL {
             assert_eq!(super::step(step.name()), Ok(step));
@@ -137,11 +157,11 @@ mod tests {
 
     #[test]
     fn a_point_is_due_once_at_its_nth_time() {
-        let death = Death::read("timescale.after_commit:3").unwrap();
+        let death = Occasion::read(POINT, "timescale.after_commit:3").unwrap();
         assert!(!death.is_due(Point::TimescaleInCopy));
         let due: Vec<bool> = (0..5).map(|_| death.is_due(Point::TimescaleAfterCommit)).collect();
         assert_eq!(due, [false, false, true, false, false]);
-        assert!(Death::read("wal.after_sync").unwrap().is_due(Point::WalAfterSync));
+        assert!(Occasion::read(FREEZE, "wal.after_sync").unwrap().is_due(Point::WalAfterSync));
     }
 
     #[test]

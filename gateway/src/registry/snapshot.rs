@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::table::TableDef;
 use super::tenant::Tenant;
@@ -48,16 +49,25 @@ impl Snapshot {
 
 /// Where the current [`Snapshot`] is published; one writer (the registry), many readers.
 #[derive(Debug, Default)]
-pub struct SnapshotCell(ArcSwap<Snapshot>);
+pub struct SnapshotCell {
+    tables: ArcSwap<Snapshot>,
+    published: watch::Sender<()>,
+}
 
 impl SnapshotCell {
     /// The tables right now.
     pub fn load(&self) -> Snapshot {
-        Snapshot::clone(&self.0.load())
+        Snapshot::clone(&self.tables.load())
     }
 
     /// Publishes a new set of tables to all readers.
     pub fn publish(&self, snapshot: Snapshot) {
-        self.0.store(Arc::new(snapshot));
+        self.tables.store(Arc::new(snapshot));
+        self.published.send_replace(());
+    }
+
+    /// Tells of each set of tables that is published from now on, be it another one or the same again.
+    pub fn publications(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
     }
 }

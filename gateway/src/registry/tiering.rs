@@ -12,6 +12,7 @@ use super::table::{StoreKind, TableError, TableSpec};
 
 /// Width of a range when neither the policy nor the chunks say more.
 const DAY_SECONDS: u32 = 86_400;
+const NANOS_PER_DAY: i64 = 86_400 * 1_000_000_000;
 
 /// How a table's rows age. All spans are in seconds, against the row's own time.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,6 +27,10 @@ pub struct TieringPolicy {
     /// Rows older than this are deleted from Timescale; only for tables that do not cool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_hot_seconds: Option<u64>,
+    /// Rows older than this are compressed in Timescale's columnstore, by whole chunks, until they move or go; only where
+    /// Timescale is of the Community edition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compress_after_seconds: Option<u64>,
     /// When a move may begin: a cron expression of five fields in UTC; whenever a range is old enough by default. One run
     /// moves all that is old enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +104,14 @@ impl TieringPolicy {
         }
     }
 
+    /// Where the cold rows begin that are kept, at `now`, both in nanoseconds since 1970: those of earlier days go, or have
+    /// gone. None when all are kept.
+    pub fn kept_from(&self, now: i64) -> Option<i64> {
+        let keep = self.keep_cold_seconds.filter(|_| !self.paused)?;
+        let keep = i64::try_from(keep).ok()?.checked_mul(1_000_000_000)?;
+        Some(now.saturating_sub(keep).div_euclid(NANOS_PER_DAY).saturating_mul(NANOS_PER_DAY))
+    }
+
     /// Seconds of one range of a table whose chunks have `chunk_seconds`.
     pub fn range_seconds(&self, chunk_seconds: u32) -> u32 {
         self.range_seconds.unwrap_or_else(|| DAY_SECONDS.next_multiple_of(chunk_seconds.max(1)))
@@ -117,6 +130,7 @@ impl TieringPolicy {
             ("cool_after_seconds", self.cool_after_seconds),
             ("keep_cold_seconds", self.keep_cold_seconds),
             ("keep_hot_seconds", self.keep_hot_seconds),
+            ("compress_after_seconds", self.compress_after_seconds),
             ("rows_per_second", self.rows_per_second),
         ];
         for (field, value) in ages {
@@ -138,6 +152,15 @@ impl TieringPolicy {
                 return fail("keep_cold_seconds", format!("must be more than cool_after_seconds, {cool}"));
             }
             _ => {}
+        }
+        let hot_for = self.cool_after_seconds.or(self.keep_hot_seconds);
+        if let (Some(compress), Some(hot_for)) = (self.compress_after_seconds, hot_for)
+            && compress >= hot_for
+        {
+            return fail(
+                "compress_after_seconds",
+                format!("must be less than the {hot_for} that rows stay hot"),
+            );
         }
         rollup::check(&self.rollups, spec)?;
         if let Some(Err(error)) = self.schedule.as_deref().map(croner::Cron::from_str) {
@@ -237,12 +260,29 @@ mod tests {
     }
 
     #[test]
+    fn cold_rows_are_kept_by_whole_days() {
+        let policy = |json: serde_json::Value| serde_json::from_value::<TieringPolicy>(json).unwrap();
+        let day = NANOS_PER_DAY;
+        let keep = policy(serde_json::json!({"cool_after_seconds": 9, "keep_cold_seconds": 86_400}));
+        assert_eq!(keep.kept_from(10 * day), Some(9 * day));
+        assert_eq!(
+            keep.kept_from(10 * day - 1),
+            Some(8 * day),
+            "a day goes as a whole, and not before its end is old"
+        );
+        assert_eq!(TieringPolicy { paused: true, ..keep }.kept_from(10 * day), None);
+        assert_eq!(policy(serde_json::json!({"cool_after_seconds": 9})).kept_from(0), None);
+    }
+
+    #[test]
     fn each_mistake_is_named_with_its_place() {
         let mistakes = [
             (r#"{"cool_after_seconds":0}"#, "tiering.cool_after_seconds"),
             (r#"{"keep_cold_seconds":9}"#, "tiering.keep_cold_seconds"),
             (r#"{"cool_after_seconds":9,"keep_cold_seconds":9}"#, "tiering.keep_cold_seconds"),
             (r#"{"cool_after_seconds":9,"keep_hot_seconds":9}"#, "tiering.keep_hot_seconds"),
+            (r#"{"cool_after_seconds":9,"compress_after_seconds":9}"#, "tiering.compress_after_seconds"),
+            (r#"{"keep_hot_seconds":9,"compress_after_seconds":10}"#, "tiering.compress_after_seconds"),
             (r#"{"cool_after_seconds":9,"schedule":"at noon"}"#, "tiering.schedule"),
             (r#"{"cool_after_seconds":9,"window":"01:00"}"#, "tiering.window"),
             (r#"{"cool_after_seconds":9,"range_seconds":5400}"#, "tiering.range_seconds"),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! TABLE_all          Merge over what generation N has      <- people read this
+//! TABLE_all_next_gN  the same before readers see it: the two change names
 //!   TABLE_hot_gN     ENGINE = PostgreSQL over a view of the same name there: time >= cut-off
 //!   TABLE_cold_gN    a view of TABLE_cold: older than the cut-off, or late
 //! ```
@@ -24,11 +25,12 @@
 //! side therefore has columns of these names, which Postgres computes when they are asked for.
 
 use super::generation::Generation;
+use super::otel;
 use crate::registry::{ColumnDef, ColumnType, TableDef};
 use crate::store::clickhouse::cold;
 
 /// A column of the combined table, and where each side has it from.
-struct Column {
+pub(super) struct Column {
     name: String,
     kind: String,
     /// In Postgres.
@@ -40,7 +42,7 @@ struct Column {
 }
 
 impl Column {
-    fn new(name: String, kind: String, hot: String, cold: String) -> Self {
+    pub(super) fn new(name: String, kind: String, hot: String, cold: String) -> Self {
         let subcolumns = subcolumns(&name, &kind, &hot);
         Self { name, kind, hot, cold, subcolumns }
     }
@@ -76,6 +78,33 @@ pub(super) fn cold_name(table: &TableDef, generation: u64) -> String {
     format!("{}_cold_g{generation}", table.name())
 }
 
+/// The names of the columns of the table `shown`, over the sides of `table`.
+pub(super) fn column_names(table: &TableDef, shown: &str) -> Vec<String> {
+    if shown != table_name(table) {
+        return otel::column_names();
+    }
+    let maps = table.columns().iter().filter(|column| column.kind == ColumnType::Attributes);
+    let maps = maps.map(|column| column.name.to_string());
+    columns(table).into_iter().map(|column| column.name).chain(maps).collect()
+}
+
+/// The names of the tables over both sides that people read: the combined table last, by which it is told whether readers
+/// were moved.
+pub(super) fn shown_names(table: &TableDef) -> Vec<String> {
+    let others = otel::shows(table).then(|| otel::NAME.to_owned());
+    others.into_iter().chain([table_name(table)]).collect()
+}
+
+/// The name of such a table of a generation that readers are to see next, or saw last.
+pub(super) fn next_name(shown: &str, generation: u64) -> String {
+    format!("{shown}_next_g{generation}")
+}
+
+/// The pattern of these names.
+pub(super) fn next_pattern(table: &TableDef) -> String {
+    format!("^({})_next_g[0-9]+$", shown_names(table).join("|"))
+}
+
 /// The pattern of the names of both sides of all generations, for either store's regular expressions.
 pub(super) fn side_pattern(table: &TableDef) -> String {
     format!("^{}_(hot|cold)_g[0-9]+$", table.name())
@@ -87,6 +116,11 @@ fn time_column(table: &TableDef) -> &str {
 
 fn columns(table: &TableDef) -> Vec<Column> {
     table.columns().iter().flat_map(combined_columns).collect()
+}
+
+/// The columns of the combined table, and those that other tables over the same sides have.
+fn side_columns(table: &TableDef) -> Vec<Column> {
+    columns(table).into_iter().chain(otel::side_columns(table)).collect()
 }
 
 fn combined_columns(column: &ColumnDef) -> Vec<Column> {
@@ -185,7 +219,7 @@ fn cold_json(name: &str) -> String {
 
 /// The view in Postgres that is the hot side.
 pub(super) fn postgres_view(table: &TableDef, generation: &Generation) -> String {
-    let columns = columns(table);
+    let columns = side_columns(table);
     let subcolumns = columns.iter().flat_map(|column| &column.subcolumns);
     let selected: Vec<String> = columns
         .iter()
@@ -205,7 +239,7 @@ pub(super) fn postgres_view(table: &TableDef, generation: &Generation) -> String
 
 /// The hot side in ClickHouse, over a named collection.
 pub(super) fn hot_table(table: &TableDef, generation: u64, collection: &str) -> String {
-    let columns = columns(table);
+    let columns = side_columns(table);
     let subcolumns = columns.iter().flat_map(|column| &column.subcolumns);
     let defined: Vec<String> = columns
         .iter()
@@ -222,7 +256,7 @@ pub(super) fn hot_table(table: &TableDef, generation: u64, collection: &str) -> 
 
 /// The cold side in ClickHouse.
 pub(super) fn cold_view(table: &TableDef, generation: &Generation) -> String {
-    let columns = columns(table);
+    let columns = side_columns(table);
     let defined: Vec<String> =
         columns.iter().map(|column| format!("`{}` {}", column.name, column.kind)).collect();
     let selected: Vec<String> =
@@ -237,8 +271,8 @@ pub(super) fn cold_view(table: &TableDef, generation: &Generation) -> String {
     )
 }
 
-/// The combined table, showing what a generation has. `comment` is the generation as JSON.
-pub(super) fn combined_table(table: &TableDef, generation: u64, comment: &str) -> String {
+/// The tables that show what a generation has, under names that readers do not know. `comment` is the generation as JSON.
+pub(super) fn next_tables(table: &TableDef, generation: u64, comment: &str) -> Vec<String> {
     let mut defined: Vec<String> =
         columns(table).iter().map(|column| format!("`{}` {}", column.name, column.kind)).collect();
     for column in table.columns().iter().filter(|column| column.kind == ColumnType::Attributes) {
@@ -247,13 +281,29 @@ pub(super) fn combined_table(table: &TableDef, generation: u64, comment: &str) -
             "`{name}` Map(String, String) ALIAS CAST((`{name}.k`, `{name}.v`), 'Map(String, String)')"
         ));
     }
-    format!(
-        "CREATE OR REPLACE TABLE `{}` (\n    {}\n)\nENGINE = Merge(currentDatabase(), '^{}_(hot|cold)_g{generation}$')\n\
-         COMMENT '{comment}'",
-        table_name(table),
-        defined.join(",\n    "),
-        table.name()
-    )
+    let combined = table_name(table);
+    let create = |shown: String| {
+        let columns = if shown == combined { defined.clone() } else { otel::defined() };
+        format!(
+            "CREATE OR REPLACE TABLE `{}` (\n    {}\n)\nENGINE = Merge(currentDatabase(), '^{}_(hot|cold)_g{generation}$')\n\
+             COMMENT '{comment}'",
+            next_name(&shown, generation),
+            columns.join(",\n    "),
+            table.name()
+        )
+    };
+    shown_names(table).into_iter().map(create).collect()
+}
+
+/// The statement that moves readers of a table to a generation, in one step. It fails when the generation is not staged
+/// any more.
+pub(super) fn swap(shown: &str, generation: u64, is_first: bool) -> String {
+    let next = next_name(shown, generation);
+    if is_first {
+        format!("RENAME TABLE `{next}` TO `{shown}`")
+    } else {
+        format!("EXCHANGE TABLES `{next}` AND `{shown}`")
+    }
 }
 
 #[cfg(test)]
@@ -264,13 +314,12 @@ mod tests {
     fn statements(table: &TableDef) -> String {
         let generation =
             Generation { number: 7, cutoff: Some(1_700_000_000_000_000_000), abandoned: vec![3] };
-        [
+        let sides = [
             postgres_view(table, &generation),
             hot_table(table, 7, "tidewell_db"),
             cold_view(table, &generation),
-            combined_table(table, 7, "{}"),
-        ]
-        .join(";\n\n")
+        ];
+        sides.into_iter().chain(next_tables(table, 7, "{}")).collect::<Vec<_>>().join(";\n\n")
     }
 
     #[test]

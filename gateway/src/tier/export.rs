@@ -21,7 +21,7 @@ use tokio_postgres::Transaction;
 use super::content::Content;
 use super::ledger::{Exported, time};
 use super::progress::Progress;
-use super::session::failed;
+use super::session::{failed, mark_copying};
 use super::{TierError, hot};
 use crate::fault_point::{self, Point};
 use crate::registry::{TableBatch, TableDef};
@@ -65,6 +65,7 @@ impl Copying<'_> {
             .await
             .map_err(|error| failed(&error))?;
         transaction.batch_execute("SET LOCAL statement_timeout = 0").await.map_err(|error| failed(&error))?;
+        mark_copying(&transaction, self.table).await?;
         let cluster = hot::cluster(&transaction).await?;
         let (rows, sight) = hot::sight(&transaction, self.table, self.range).await?;
         self.progress.expect(rows);

@@ -5,8 +5,8 @@
 //! - `mover`: takes ranges of time from one tier to the other, by [`tiering`], which runs it when the policy of a table
 //!   says so; `hot` and `export` are its hands, `ledger` its memory, `range` its choice; [`content`] is how it knows that
 //!   rows are the same; `restore` is the way back, `audit` looks again later;
-//! - [`read`] answers queries of a table from both tiers; [`rollup`] keeps aggregates of what is cold; [`trace_view`] is a trace
-//!   with its log records, in SQL.
+//! - [`read`] answers queries of a table from both tiers; [`rollup`] keeps aggregates of what is cold; `otel` shows spans
+//!   under the names of others, `views` a trace with its log records, in SQL.
 //!
 //! # A move
 //!
@@ -70,7 +70,7 @@
 //! | a gateway that knows nothing of the policy | the fence is in the transaction of every cut, and asks the ledger, not the registry |
 //! | another program writes into a closed range | before the publication: the range changed; between that and the drop: as well; after the drop: the row makes a chunk behind the cut-off, which the next run moves like a range, hidden until it is published |
 //! | two gateways | one has the table's advisory lock; the ledger is written over that lock's own session, so that whoever lost the one cannot do the other |
-//! | a mover that comes back from the dead | its INSERTs carry a number that was abandoned: they land where nobody looks, and go; a swap of its own is found by the next run, which compares what readers see with the ledger; a drop needs the ledger |
+//! | a mover that comes back from the dead | its session has ended, and with it its right: it can write neither the ledger nor, in the transaction that it began, anything else; its INSERTs carry a number that was abandoned: they land where nobody looks, and go; what it had staged for readers was taken away before the next mover looked, so that it cannot move them ([`publish`]) |
 //! | Postgres comes back older than it was | its rows and its ledger went back together: readers are shown what that ledger says. Moves that it does not know are hidden and kept. Numbers of transactions of before mean nothing: the database and its timeline are part of the check, and a range whose export was of another one is copied again |
 //! | ClickHouse lost rows after the drop | nothing helps but a copy of its disk; the [audit](tiering::Tiering::verify) compares what is there with the ledger |
 //!
@@ -85,6 +85,7 @@ mod hot;
 mod ledger;
 mod merge;
 mod mover;
+mod otel;
 mod parts;
 mod progress;
 pub mod publish;
@@ -94,7 +95,7 @@ mod restore;
 pub mod rollup;
 mod session;
 pub mod tiering;
-pub mod trace_view;
+mod views;
 
 pub use audit::{Audit, Finding};
 pub use ledger::MoveState;

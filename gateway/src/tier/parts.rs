@@ -17,6 +17,9 @@ use crate::store::StoreError;
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::Timescale;
 
+/// Shortest time after which a silent mover loses its table: longer than readers may take to be moved.
+const MIN_SESSION_SECONDS: u64 = 6;
+
 /// Times that movers keep.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Options {
@@ -26,6 +29,8 @@ pub(super) struct Options {
     pub(super) hide_for: Duration,
     /// Longest that live writers wait while readers are moved.
     pub(super) swap_timeout: Duration,
+    /// How long a mover may say nothing to Postgres before it loses its table.
+    pub(super) session: Duration,
     /// When a range that changed is copied again.
     pub(super) copy_again_after: Duration,
 }
@@ -56,6 +61,7 @@ impl Parts {
             grace: Duration::from_secs(config.tiering.grace_seconds),
             hide_for: Duration::from_secs(86_400),
             swap_timeout: Duration::from_secs(5),
+            session: Duration::from_secs(config.tiering.session_seconds.max(MIN_SESSION_SECONDS)),
             copy_again_after: Duration::from_millis(500),
         };
         Ok(Self { timescale, clickhouse, publisher, options, metrics, copying: Semaphore::new(1), stop })

@@ -1,19 +1,24 @@
 //! Publishing: a generation in, readers of the combined table moved to it in one step.
 //!
 //! 1. in Postgres, the view that is the hot side, for the role that reads;
-//! 2. in ClickHouse, the named collection by which it reaches Postgres, tried out, and both sides;
-//! 3. the combined table, replaced in one step: a query reads the generation that it began with, or the next one, never
-//!    a part of each.
+//! 2. in ClickHouse, the named collection by which it reaches Postgres, tried out, both sides, and a combined table that
+//!    nobody reads yet;
+//! 3. it changes names with the one that people read, in one step: a query reads the generation that it began with, or the
+//!    next one, never a part of each.
 //!
 //! Guaranteed: whatever fails or crashes before the last step changes nothing for readers, and the same call made again
 //! finishes it. Views of older generations stay until [`Publisher::retire`], for queries that are still running.
+//!
+//! [`Publisher::fence`] takes away what is staged. The last step of whoever staged it, and sleeps before that, then fails:
+//! a gateway that comes back from the dead shows nobody what was true when it fell asleep.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 
 use super::generation::Generation;
-use super::{combined, trace_view};
+use super::{combined, views};
 use crate::config::{Config, TimescaleLinkConfig};
 use crate::registry::TableDef;
 use crate::store::StoreError;
@@ -29,6 +34,15 @@ pub struct Publisher {
     timescale: Arc<Timescale>,
     clickhouse: Arc<ClickHouse>,
     link: Link,
+}
+
+/// Which views over a combined table are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Views {
+    /// All of them, in the form that they have now.
+    All,
+    /// Those that are not there.
+    Missing,
 }
 
 /// How ClickHouse reaches Postgres.
@@ -55,10 +69,11 @@ impl Publisher {
     /// stands for two different generations.
     pub async fn publish(&self, table: &TableDef, generation: &Generation) -> Result<(), StoreError> {
         self.stage(table, generation).await?;
-        self.swap(table, generation).await
+        self.swap(table, generation).await?;
+        self.make_views(table, Views::All).await
     }
 
-    /// The first two steps: both sides are there, and nobody reads them yet.
+    /// The first two steps: everything is there, and nobody reads it yet.
     pub async fn stage(&self, table: &TableDef, generation: &Generation) -> Result<(), StoreError> {
         self.clickhouse.prepare_cold(table).await?;
         self.refuse_foreign(table, generation.number).await?;
@@ -69,17 +84,54 @@ impl Publisher {
         self.check_session().await?;
         let collection = self.link.collection();
         self.clickhouse.execute(&combined::hot_table(table, generation.number, collection)).await?;
-        self.clickhouse.execute(&combined::cold_view(table, generation)).await
+        self.clickhouse.execute(&combined::cold_view(table, generation)).await?;
+        let comment = serde_json::to_string(generation).map_err(|error| schema_error(error.to_string()))?;
+        for statement in combined::next_tables(table, generation.number, &comment) {
+            self.clickhouse.execute(&statement).await?;
+        }
+        Ok(())
     }
 
     /// The last step, for which everything else is staged: readers are moved.
     pub async fn swap(&self, table: &TableDef, generation: &Generation) -> Result<(), StoreError> {
-        let comment = serde_json::to_string(generation).map_err(|error| schema_error(error.to_string()))?;
-        self.clickhouse.execute(&combined::combined_table(table, generation.number, &comment)).await?;
-        match trace_view::statement(table) {
-            Some(statement) => self.clickhouse.execute(&statement).await,
-            None => Ok(()),
+        for shown in combined::shown_names(table) {
+            let now = generation_of(&self.clickhouse, &shown).await?.map(|now| now.number);
+            // A second exchange would undo the first, of which nobody may have heard.
+            if now != Some(generation.number) {
+                self.clickhouse.execute(&combined::swap(&shown, generation.number, now.is_none())).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// Takes away all that is staged, and what the last step left. Whoever staged something and did not take the last
+    /// step cannot take it any more.
+    pub async fn fence(&self, table: &TableDef) -> Result<(), StoreError> {
+        for object in self.clickhouse.objects(&combined::next_pattern(table)).await? {
+            if object.engine == "Merge" {
+                self.clickhouse.execute(&format!("DROP TABLE IF EXISTS `{}`", object.name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes views that show the combined table in other ways, where there are such, once there is one.
+    pub async fn make_views(&self, table: &TableDef, which: Views) -> Result<(), StoreError> {
+        for (name, statement) in views::statements(table) {
+            let known = self.clickhouse.objects(&format!("^{name}$")).await?.pop();
+            match known {
+                Some(other) if other.engine != "View" => {
+                    return Err(schema_error(format!(
+                        "there is a table {name:?} of engine {}, where a view of {:?} is to be: rename it",
+                        other.engine,
+                        table.name()
+                    )));
+                }
+                Some(_) if which == Views::Missing => {}
+                _ => self.clickhouse.execute(&statement).await?,
+            }
+        }
+        Ok(())
     }
 
     /// Drops what generations up to `up_to` left behind in both stores, but for the one in force. Call it when no query
@@ -89,6 +141,7 @@ impl Publisher {
         let goes = |name: &str| {
             number_of(name).is_some_and(|number| number <= up_to && (number < in_force || in_force == 0))
         };
+        self.fence(table).await?;
         let pattern = combined::side_pattern(table);
         for object in self.clickhouse.objects(&pattern).await? {
             if goes(&object.name) && is_side(&object) {
@@ -112,12 +165,16 @@ impl Publisher {
 
     /// A table that somebody else made is not replaced.
     async fn refuse_foreign(&self, table: &TableDef, generation: u64) -> Result<(), StoreError> {
-        let names = [
-            (combined::table_name(table), "Merge"),
+        let shown = combined::shown_names(table);
+        let next = shown.iter().map(|shown| combined::next_name(shown, generation));
+        let sides = [
             (combined::hot_name(table, generation), "PostgreSQL"),
             (combined::cold_name(table, generation), "View"),
         ];
-        let pattern = names.each_ref().map(|(name, _)| name.as_str()).join("|");
+        let merged = shown.iter().cloned().chain(next).map(|name| (name, "Merge"));
+        let names: Vec<(String, &str)> = merged.chain(sides).collect();
+        let pattern: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        let pattern = pattern.join("|");
         for object in self.clickhouse.objects(&format!("^({pattern})$")).await? {
             let ours = names.iter().any(|(name, engine)| *name == object.name && *engine == object.engine);
             if !ours {
@@ -199,13 +256,32 @@ impl Link {
     }
 }
 
-/// The generation that readers of the combined table see; none before the first publication.
+/// The generation that readers of the combined table see; none before the first publication. Readers of other tables over
+/// the same sides see it as well, or a later one.
 pub async fn published(clickhouse: &ClickHouse, table: &TableDef) -> Result<Option<Generation>, StoreError> {
-    let objects = clickhouse.objects(&format!("^{}$", combined::table_name(table))).await?;
-    let Some(combined) = objects.into_iter().find(|object| object.engine == "Merge") else { return Ok(None) };
-    serde_json::from_str(&combined.comment).map(Some).map_err(|error| {
-        schema_error(format!("the comment of {} is not what was published: {error}", combined.name))
+    generation_of(clickhouse, &combined::table_name(table)).await
+}
+
+async fn generation_of(clickhouse: &ClickHouse, shown: &str) -> Result<Option<Generation>, StoreError> {
+    let objects = clickhouse.objects(&format!("^{shown}$")).await?;
+    let Some(shown) = objects.into_iter().find(|object| object.engine == "Merge") else { return Ok(None) };
+    serde_json::from_str(&shown.comment).map(Some).map_err(|error| {
+        schema_error(format!("the comment of {} is not what was published: {error}", shown.name))
     })
+}
+
+/// Whether what people read has every column of `table`: one that was added since its generation was made is not there.
+pub(super) async fn shows_all_columns(clickhouse: &ClickHouse, table: &TableDef) -> Result<bool, StoreError> {
+    for shown in combined::shown_names(table) {
+        let query = format!(
+            "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = '{shown}'"
+        );
+        let columns: HashSet<String> = clickhouse.rows::<String>(&query).await?.into_iter().collect();
+        if !combined::column_names(table, &shown).iter().all(|name| columns.contains(name)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_side(object: &ClickHouseObject) -> bool {

@@ -20,7 +20,7 @@ use super::generation::Generation;
 use super::hot;
 use super::ledger::{self, Move, MoveState};
 use super::mover::Mover;
-use super::session::failed;
+use super::session::{failed, mark_copying};
 use crate::registry::TableBatch;
 use crate::store::clickhouse::cold::ColdRows;
 use crate::store::timescale::{copy_in, from_pool};
@@ -29,7 +29,10 @@ use crate::store::timescale::{copy_in, from_pool};
 /// None when nothing of that time has moved.
 pub(super) async fn begin(mover: &mut Mover<'_>, from: i64) -> Result<Option<i64>, TierError> {
     let moves = ledger::moves(mover.session.client(), mover.table).await?;
-    let counts = |known: &&Move| known.state.counts() && known.range.end > from;
+    // What has gone by age cannot come back, nor a range of which a part has.
+    let kept_from = mover.policy.kept_from(mover.parts.now()).unwrap_or(i64::MIN);
+    let counts =
+        |known: &&Move| known.state.counts() && known.range.end > from && known.range.start >= kept_from;
     let Some(start) = moves.iter().filter(counts).map(|known| known.range.start).min() else {
         return Ok(None);
     };
@@ -52,7 +55,7 @@ pub(super) async fn go_on(mover: &mut Mover<'_>, from: i64) -> Result<(), TierEr
         ledger::moves(mover.session.client(), mover.table).await?.iter().filter(|known| in_range(known))
     {
         match known.state {
-            MoveState::Dropped => copy_back(mover, known).await?,
+            MoveState::Dropped => mover.session.during(copy_back(mover, known)).await?,
             state if state.is_under_way() => {
                 ledger::abandon(mover.session.client(), known.number, "its range is brought back").await?;
             }
@@ -98,6 +101,7 @@ async fn copy_back(mover: &Mover<'_>, known: &Move) -> Result<(), TierError> {
     let mut client = mover.parts.timescale.ddl_pool().get().await.map_err(|error| from_pool(&error))?;
     let transaction = client.transaction().await.map_err(|error| failed(&error))?;
     transaction.batch_execute("SET LOCAL statement_timeout = 0").await.map_err(|error| failed(&error))?;
+    mark_copying(&*transaction, table).await?;
     ledger::advance(&*transaction, known.number, MoveState::Dropped, MoveState::Restoring).await?;
     let mut rows =
         mover.parts.clickhouse.read_cold(table, known.range.clone(), ColdRows::Of(known.number))?;

@@ -6,7 +6,7 @@
 mod overview;
 mod tasks;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Audit, Finding};
 use super::ledger::{self, Move, MoveState};
-use super::mover::{Done, Mover, Scope};
+use super::mover::{Done, Mover, Scope, columnstore};
 use super::parts::Parts;
 use super::progress::{Copied, Progress};
 use super::session::Session;
@@ -86,6 +86,8 @@ pub struct TableStatus {
     pub moved_at: Option<String>,
     /// Why the oldest range does not move.
     pub blocked: Option<String>,
+    /// Why nothing is compressed, though the policy asks for it.
+    pub uncompressed: Option<String>,
     /// What the mover of this process is doing.
     pub copying: Copied,
     /// Its moves that are not of the past: under way, or waiting to be dropped, and those that nobody knows.
@@ -140,20 +142,36 @@ impl Tiering {
         })
     }
 
-    /// Runs the movers when they are due and measures how far they are, until the gateway ends.
+    /// Runs the movers when they are due and measures how far they are, until the gateway ends: as often as is configured, and
+    /// when tables change, so that readers see a new column at once.
     pub async fn run(&self) {
         tokio::join!(self.run_movers(), self.watch());
     }
 
     async fn run_movers(&self) {
         loop {
-            future::join_all(self.tiered().into_iter().map(|table| async move {
-                self.tell(&table, self.run_table(&table, Scope::Scheduled).await).await;
+            let tables = self.tiered();
+            future::join_all(tables.iter().map(|table| async move {
+                self.tell(table, self.run_table(table, Scope::Scheduled).await).await;
             }))
             .await;
             tokio::select! {
                 () = tokio::time::sleep(self.look_every) => {}
+                () = self.changed(&tables) => {}
                 () = self.parts.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits until the tables that have a policy are others than these, or have another version.
+    async fn changed(&self, known: &[Arc<TableDef>]) {
+        let versions = |tables: &[Arc<TableDef>]| -> BTreeSet<(String, u64)> {
+            tables.iter().map(|table| (table.name().to_string(), u64::from(table.version))).collect()
+        };
+        let mut publications = self.tables.publications();
+        while versions(&self.tiered()) == versions(known) {
+            if publications.changed().await.is_err() {
+                return future::pending().await;
             }
         }
     }
@@ -214,10 +232,16 @@ impl Tiering {
         let tier = ledger::tier(&**client, &table).await?;
         let moves = ledger::moves(&**client, &table).await?;
         let lag_seconds = self.lag(&**client, &table, tier.published).await?;
+        let policy = table.spec.tiering.clone().unwrap_or_default();
+        let uncompressed = match policy.compress_after_seconds {
+            Some(_) => columnstore::availability(&**client).await?,
+            None => None,
+        };
         let cold = || moves.iter().filter(|known| known.state.counts());
         let text = |nanos: Option<i64>| nanos.map(ledger::rfc3339);
         Ok(TableStatus {
-            policy: table.spec.tiering.clone().unwrap_or_default(),
+            policy,
+            uncompressed,
             closing: text(tier.closing),
             published: text(tier.published),
             generation: tier.generation,
@@ -304,8 +328,11 @@ impl Tiering {
         policy: &'a TieringPolicy,
         progress: &'a Progress,
     ) -> Result<Mover<'a>, TierError> {
-        let session = Session::begin(self.parts.timescale.ddl_pool(), table).await?;
+        let silence = self.parts.options.session;
+        let session = Session::begin(self.parts.timescale.ddl_pool(), table, silence).await?;
         let Some(session) = session else { return Err(TierError::Elsewhere) };
+        // First of all: from here on nobody else moves readers.
+        self.parts.publisher.fence(table).await?;
         Ok(Mover { parts: &self.parts, table, policy, progress, session })
     }
 

@@ -66,8 +66,8 @@ impl TierArgs {
             ports,
         )?;
         let (size, grace) = match self.part {
-            Part::Full => (Size { rows: 2_000_000, racing: Duration::from_secs(120) }, 10),
-            Part::Ci => (Size { rows: 200_000, racing: Duration::from_secs(40) }, 2),
+            Part::Full => (Size { rows: 2_000_000, racing: Duration::from_secs(120), frozen: 4 }, 10),
+            Part::Ci => (Size { rows: 200_000, racing: Duration::from_secs(40), frozen: 1 }, 2),
         };
         let begun = Instant::now();
         let scene = Scene::begin(stores.clone(), gateway, folder, grace).await?;

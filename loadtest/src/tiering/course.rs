@@ -1,5 +1,7 @@
 //! The course: what is done to movers and stores, in order, and the audit at its end.
 
+mod frozen;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,6 +63,8 @@ pub(super) struct Size {
     pub(super) rows: i64,
     /// Seconds that two movers race at most.
     pub(super) racing: Duration,
+    /// At how many points a mover freezes.
+    pub(super) frozen: usize,
 }
 
 /// The course over one scene.
@@ -119,6 +123,7 @@ impl Course {
         let disturbed = {
             let disturbing = async {
                 self.die_everywhere().await?;
+                self.freeze(size.frozen).await?;
                 self.race(size).await
             };
             tokio::pin!(disturbing);

@@ -85,6 +85,7 @@ mod tests {
             lag_seconds: 0,
             moved_at: None,
             blocked: None,
+            uncompressed: None,
             copying: Copied::default(),
             moves: Vec::new(),
             cold_ranges: 0,

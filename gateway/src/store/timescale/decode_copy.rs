@@ -1,6 +1,7 @@
 //! The binary format of COPY as rows: chunks of bytes in, however they were cut, batches of one day each out.
 //!
-//! The other direction of [`super::encode`], whose table says how each value looks.
+//! The other direction of [`super::encode`], whose table says how each value looks. `jsonb` in a column of its own keeps the
+//! text that Postgres gives, so that it reads the same wherever the row is.
 //!
 //! Guaranteed: any bytes give rows or an error that names the column; nothing is allocated because a length is claimed;
 //! what the encoder wrote reads back as the same rows.
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::encode::{FLOAT8_OID, HEADER, INT8_OID, POSTGRES_EPOCH_MICROS, TEXT_OID};
-use crate::decode::arrow::json_text::{self, DollarKeys};
+use crate::decode::arrow::json_text;
 use crate::decode::{FieldError, TableBuilder};
 use crate::registry::attributes::ValueType;
 use crate::registry::{ColumnType, TableBatch, TableDef};
@@ -28,23 +29,25 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Bytes that are not what COPY writes for the table, or a value that has no place in a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("row {row}: {reason}")]
-pub(crate) struct CopyError {
+pub struct CopyError {
     /// The number of the row, from 0.
-    pub(crate) row: u64,
+    pub row: u64,
     /// What is wrong, with the column where there is one.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// When rows of one day become a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BatchLimits {
-    pub(crate) rows: usize,
-    pub(crate) bytes: usize,
+pub struct BatchLimits {
+    /// Most rows.
+    pub rows: usize,
+    /// Most bytes, but for those of the last row.
+    pub bytes: usize,
 }
 
 /// Reads one COPY.
 #[derive(Debug)]
-pub(crate) struct CopyDecoder {
+pub struct CopyDecoder {
     table: Arc<TableDef>,
     /// The field of the time column, which says in which batch a row goes.
     time_field: usize,
@@ -81,7 +84,7 @@ enum Row {
 
 impl CopyDecoder {
     /// A decoder of rows of `table`, in the columns of [`super::ddl::columns`]. None for tables without a time.
-    pub(crate) fn new(table: Arc<TableDef>, limits: BatchLimits) -> Option<Self> {
+    pub fn new(table: Arc<TableDef>, limits: BatchLimits) -> Option<Self> {
         let time = table.time_column()?;
         let width = |kind: ColumnType| if kind == ColumnType::TimestampNs { 2 } else { 1 };
         let before = |end: usize| table.columns().iter().take(end).map(|column| width(column.kind)).sum();
@@ -100,7 +103,7 @@ impl CopyDecoder {
     }
 
     /// Takes the next bytes. [`CopyDecoder::take_ready`] has what they completed.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
         if self.rest.is_empty() {
             let used = self.read(chunk)?;
             self.rest.extend_from_slice(chunk.get(used..).unwrap_or_default());
@@ -115,12 +118,12 @@ impl CopyDecoder {
     }
 
     /// Batches that are as large as they may get.
-    pub(crate) fn take_ready(&mut self) -> Vec<TableBatch> {
+    pub fn take_ready(&mut self) -> Vec<TableBatch> {
         std::mem::take(&mut self.ready)
     }
 
     /// The last batches, after the end of the bytes, which must be where the format ends.
-    pub(crate) fn finish(mut self) -> Result<Vec<TableBatch>, CopyError> {
+    pub fn finish(mut self) -> Result<Vec<TableBatch>, CopyError> {
         if self.state != State::Ended || !self.rest.is_empty() {
             return Err(self.error("the rows end in the middle"));
         }
@@ -338,10 +341,8 @@ impl<'b> Values<'b> {
                 row.set_text(column, uuid.hyphenated().encode_lower(&mut text)).map_err(told)
             }
             ColumnType::Json => {
-                let mut canonical = String::new();
-                let value = json_text::parse(jsonb(value)?, MAX_DEPTH)?;
-                json_text::write(&mut canonical, &value, DollarKeys::Keep);
-                row.set_text(column, &canonical).map_err(told)
+                // As Postgres writes it, which need not be parsed to be believed.
+                row.set_text(column, jsonb(value)?).map_err(told)
             }
             ColumnType::DoubleArray => {
                 let values = array(value, FLOAT8_OID, |value| Ok(f64::from_be_bytes(fixed(value)?)))?;

@@ -11,7 +11,7 @@ mod abandoned;
 mod claims;
 mod copy;
 mod ddl;
-pub(crate) mod decode_copy;
+pub mod decode_copy;
 pub(crate) mod durability;
 mod encode;
 mod error;

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::{data_error, from_postgres};
 use super::pool::connection;
-use crate::decode::arrow::json_text::{self, DollarKeys};
+use crate::decode::arrow::json_text;
 use crate::decode::{FieldError, TableBuilder};
 use crate::registry::{ColumnDef, ColumnType, TableDef};
 use crate::store::StoreError;
@@ -214,15 +214,11 @@ impl<'r> Fields<'r> {
             ColumnType::BigInt => self.next()?.map(|value| row.set_int(column, value)),
             ColumnType::Integer => self.next::<i32>()?.map(|value| row.set_int(column, value.into())),
             ColumnType::Boolean => self.next()?.map(|value| row.set_bool(column, value)),
-            ColumnType::Text | ColumnType::LowCardinalityText | ColumnType::Uuid => {
+            // JSON as Postgres gives it, which is how a cold row has it.
+            ColumnType::Text | ColumnType::LowCardinalityText | ColumnType::Uuid | ColumnType::Json => {
                 self.next::<&str>()?.map(|text| row.set_text(column, text))
             }
             ColumnType::Bytes => self.next::<&[u8]>()?.map(|bytes| row.set_bytes(column, bytes)),
-            ColumnType::Json => self.next::<&str>()?.map(|text| {
-                let mut canonical = String::new();
-                json_text::write(&mut canonical, &parse(text)?, DollarKeys::Keep);
-                row.set_text(column, &canonical)
-            }),
             ColumnType::Attributes => self.next::<&str>()?.map(|text| {
                 if let (Value::Object(entries), Some(attributes)) = (parse(text)?, row.attributes(column)) {
                     entries.iter().for_each(|(key, value)| json_text::push_canonical(attributes, key, value));

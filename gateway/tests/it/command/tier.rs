@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, tidewell};
 use crate::harness::TestGateway;
-use crate::tiering::moves::{TABLE, row, send, start};
+use crate::tiering::readings::{TABLE, row, send, start};
 
 /// Runs `tidewell tier` off the async threads.
 async fn tier(gateway: &TestGateway, arguments: &[&str]) -> Ended {

@@ -107,7 +107,7 @@ async fn days_go_by_age() {
             .await
             .unwrap();
     }
-    store.drop_cold_before(&table, DAY + (2 * 86_400 + 3_600) * SECOND).await.unwrap();
+    store.drop_cold_before(&table, DAY + (2 * 86_400 + 3_600) * SECOND, &[]).await.unwrap();
     let left = databases.clickhouse("SELECT toDate(time) FROM traces_spans_cold").await;
     assert_eq!(left, "2023-11-12");
 }

@@ -140,6 +140,48 @@ async fn filters_reach_postgres() {
     assert!(explained.contains("Parts: 0/1"), "the cold side reads nothing of hot days: {explained}");
 }
 
+/// Scenario: spans of three days, the first of which is cold, are asked for under the names of the Collector's exporter.
+/// Guarantees: both tiers answer, and Postgres is asked for nothing but what the filters name.
+#[tokio::test]
+async fn spans_of_both_tiers_are_found_under_the_names_of_others() {
+    let databases = Databases::migrated().await;
+    let url = databases.config().timescale.url.reveal().parse::<http::Uri>().unwrap();
+    let proxy =
+        PostgresStatements::start(url.authority().unwrap().as_str().rsplit('@').next().unwrap().into()).await;
+    let tiers = Tiers::of(databases, |config| {
+        config.clickhouse.timescale.address = proxy.address.to_string();
+    });
+    let table = builtin_table("traces_spans");
+    let day = |day: i64| -> Vec<(u64, i64)> {
+        (0..20).map(|n| (n, DAY + day * DAY_NANOS + i64::try_from(n).unwrap() * SECOND)).collect()
+    };
+    tiers.clickhouse.prepare_cold(&table).await.unwrap();
+    tiers.clickhouse.write_cold(&cut_of(1, spans(&table, &day(0))), 1).await.unwrap();
+    tiers.timescale.write(&sample::cut(spans(&table, &day(1)))).await.unwrap();
+    tiers.publish(&table, 1, Some(DAY + DAY_NANOS), &[]).await;
+    let ask = async |columns: &str, condition: &str| {
+        drop(proxy.take());
+        let query = format!("SELECT {columns} FROM otel_traces WHERE {condition}");
+        let (found, copies) = (tiers.databases.clickhouse(&query).await, proxy.take());
+        let (_, asked) = copies[0].split_once("FROM \"traces_spans_hot_g1\"").unwrap();
+        (found, asked.trim_end_matches(") TO STDOUT").trim().to_owned())
+    };
+    let trace = trace_id(7);
+    let columns =
+        "count(), any(SpanName), any(SpanAttributes['region']), uniqExact(Timestamp), any(StatusCode)";
+    let (found, asked) = ask(columns, &format!("TraceId = '{trace}'")).await;
+    assert_eq!(found, "2\tGET /1\teu\t2\tOk");
+    assert_eq!(asked, format!("WHERE \"TraceId\" = '{trace}'"));
+    let (found, asked) =
+        ask("count()", "Timestamp >= '2023-11-10 00:00:10' AND ServiceName = 'app1' AND SpanKind = 'Server'")
+            .await;
+    assert_eq!(found, "15");
+    assert_eq!(
+        asked,
+        "WHERE (\"Timestamp\" >= '2023-11-10 00:00:10') AND (\"ServiceName\" = 'app1') AND (\"SpanKind\" = 'Server')"
+    );
+}
+
 /// Scenario: six days of rows move to the cold table day by day; each day is copied, sometimes by an attempt that is
 /// given up first, then published; late rows arrive for days that are closed. Readers count all the while.
 /// Guarantees: every answer has every row exactly once; generations that nobody reads can be dropped.

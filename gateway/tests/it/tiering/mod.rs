@@ -1,12 +1,15 @@
 //! Cold tables, the tables that show both tiers as one, and reading over both.
 
+mod ageing;
 mod cold;
 mod combined;
 mod documentation;
 mod late;
-pub(crate) mod moves;
+mod moves;
 mod operating;
 mod reading;
+pub(crate) mod readings;
+mod recovery;
 mod rollups;
 mod spans;
 

@@ -5,89 +5,10 @@ use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
-use tidewell_gateway::observe::Metrics;
-use tidewell_gateway::registry::{Identifier, TableSpec, Tenant};
-use tidewell_gateway::tier::{MoveState, TierError, Tiering};
-use tokio_util::sync::CancellationToken;
+use tidewell_gateway::tier::{MoveState, TierError};
 
+use super::readings::{TABLE, hot, name, row, run, second, seen, send, start, write_foreign};
 use crate::harness::TestGateway;
-
-pub(crate) const TABLE: &str = "readings";
-
-/// A table with chunks of an hour whose rows cool after two.
-fn spec() -> TableSpec {
-    serde_json::from_value(json!({
-        "table_name": TABLE, "partition_seconds": 3600,
-        "columns": [
-            {"name": "time", "type": "timestamp_ns"}, {"name": "app", "type": "text", "nullable": false},
-            {"name": "value", "type": "double"}, {"name": "labels", "type": "attributes"},
-        ],
-        "tiering": {"cool_after_seconds": 7200, "range_seconds": 3600},
-    }))
-    .unwrap()
-}
-
-fn name() -> Identifier {
-    Identifier::new(TABLE).unwrap()
-}
-
-/// A gateway with the table, whose mover works only when it is told to.
-pub(crate) async fn start(grace_seconds: u64) -> TestGateway {
-    let gateway = TestGateway::start_with(|config| {
-        config.tiering.enabled = false;
-        config.tiering.grace_seconds = grace_seconds;
-    })
-    .await;
-    let registered = gateway.server.shared().registry.register(&Tenant::default(), spec(), "test").await;
-    registered.unwrap();
-    gateway
-}
-
-/// Row `at`, so many minutes old.
-pub(crate) fn row(at: i64, minutes: i64) -> Value {
-    let time = Utc::now() - chrono::Duration::minutes(minutes);
-    json!({
-        "time": time.to_rfc3339_opts(SecondsFormat::Nanos, true), "app": "a", "value": at,
-        "labels": {"n": at, "half": 0.5, "nested": {"x": [1, "y"]}},
-    })
-}
-
-pub(crate) async fn send(gateway: &TestGateway, rows: &[Value]) {
-    let (status, answer) = gateway.post_json(&format!("/write/{TABLE}"), &json!(rows)).await;
-    assert_eq!(
-        (status, &answer["ack"], &answer["accepted"]),
-        (200, &json!("stored"), &json!(rows.len())),
-        "{answer}"
-    );
-}
-
-/// The values that readers of the combined table see, in order.
-pub(crate) async fn seen(gateway: &TestGateway) -> Vec<i64> {
-    values(gateway.clickhouse(&format!("SELECT value FROM {TABLE}_all ORDER BY value")).await)
-}
-
-/// The values that Timescale has.
-pub(crate) async fn hot(gateway: &TestGateway) -> Vec<i64> {
-    values(gateway.timescale(&format!("SELECT value FROM {TABLE} ORDER BY value")).await)
-}
-
-fn values(rows: Vec<Value>) -> Vec<i64> {
-    let number = |row: &Value| row["value"].as_f64().expect("a number").to_string().parse().expect("whole");
-    rows.iter().map(number).collect()
-}
-
-async fn run(gateway: &TestGateway) -> tidewell_gateway::tier::Done {
-    gateway.server.shared().tiering.run_now(&name()).await.unwrap()
-}
-
-/// Writes past the gateway, as another program does.
-pub(crate) async fn write_foreign(gateway: &TestGateway, value: i64, minutes: i64) {
-    let client = gateway.databases.postgres().await;
-    let statement = format!(
-        "INSERT INTO {TABLE} (time, app, value) VALUES (now() - interval '{minutes} minutes', 'foreign', {value})"
-    );
-    client.batch_execute(&statement).await.unwrap();
-}
 
 /// Scenario: rows of ten hours; the mover runs, and again when the grace is over.
 /// Guarantees: readers of the combined table see the same rows before, between and after; Timescale keeps what is not
@@ -194,15 +115,7 @@ async fn a_range_that_cannot_move_stays_and_says_why() {
     open.batch_execute(&insert).await.unwrap();
 
     let shared = gateway.server.shared();
-    let second = Tiering::new(
-        &shared.config,
-        Arc::clone(&shared.timescale),
-        Arc::new(super::clickhouse(&gateway.databases).await),
-        Arc::clone(shared.registry.cell()),
-        Arc::new(Metrics::new()),
-        CancellationToken::new(),
-    )
-    .unwrap();
+    let second = second(&gateway, |_| {}).await;
     let name = name();
     let (first, second) = tokio::join!(shared.tiering.run_now(&name), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -260,5 +173,45 @@ async fn what_is_brought_back_stays_until_it_is_released() {
     assert_eq!(seen(&gateway).await, all);
     assert!(hot(&gateway).await.len() <= before + 60);
     assert!(tiering.verify(&name()).await.unwrap().iter().all(|finding| finding.intact));
+    gateway.stop().await;
+}
+
+/// Scenario: a span with events and links is read while it is hot, and again when it has moved, in SQL and over HTTP.
+/// Guarantees: their JSON is the same text, as Postgres gives it.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_reads_the_same_before_and_after_a_move() {
+    let gateway = TestGateway::start_with(|config| {
+        config.tiering.enabled = false;
+        config.tiering.grace_seconds = 0;
+    })
+    .await;
+    let at = (Utc::now() - chrono::Duration::days(3)).to_rfc3339_opts(SecondsFormat::Nanos, true);
+    let span = json!({
+        "time": at, "trace_id": "5b8efff798038103d269b633813fc60c", "span_id": "eee19b7ec3c1b174", "name": "GET /",
+        "events": [{"name": "retry", "attributes": {"number": 1, "share": 0.25, "of": [1, "x"]}}],
+        "links": [{"trace_id": "00", "span_id": "01"}],
+    });
+    let (status, answer) = gateway.post_json("/write/traces", &json!([span])).await;
+    assert_eq!((status, &answer["ack"]), (200, &json!("stored")), "{answer}");
+    let policy = json!({
+        "table_name": "traces_spans", "kind": "traces", "tiering": {"cool_after_seconds": 3600},
+        "columns": [{"name": "time", "type": "timestamp_ns", "nullable": false}],
+    });
+    let (status, answer) = gateway.post_json("/schema/register", &policy).await;
+    assert!(status == 200 || status == 201, "{status} {answer}");
+
+    let sql = "SELECT events, links FROM traces_spans_all";
+    let rows = "/tables/traces_spans/rows";
+    let over_http =
+        async || gateway.request(reqwest::Method::GET, rows).send().await.unwrap().text().await.unwrap();
+    let tiering = Arc::clone(&gateway.server.shared().tiering);
+    let name = tidewell_gateway::registry::Identifier::new("traces_spans").unwrap();
+    let hot_text = gateway.timescale("SELECT events::text, links::text FROM traces_spans").await;
+    let hot_http = over_http().await;
+    assert_eq!(tiering.run_now(&name).await.unwrap().ranges, 1);
+    assert_eq!(gateway.clickhouse(sql).await, hot_text);
+    assert_eq!(over_http().await, hot_http);
+    let cold = gateway.clickhouse("SELECT events, links FROM traces_spans_cold").await;
+    assert_eq!(cold, hot_text, "{cold:?}");
     gateway.stop().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::moves::{TABLE, hot, row, seen, send, start, write_foreign};
+use super::readings::{TABLE, hot, row, seen, send, start, write_foreign};
 use crate::access::{CallersFile, caller, key_of};
 use crate::harness::TestGateway;
 

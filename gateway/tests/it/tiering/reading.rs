@@ -68,6 +68,8 @@ pub(super) async fn tiered() -> (TestGateway, Lines) {
         .restart(|config| {
             config.timescale.url = Secret::new(url);
             config.clickhouse.url = format!("http://{}", lines.clickhouse.address);
+            // What is published here is in no ledger.
+            config.tiering.enabled = false;
         })
         .await;
     cool(&gateway, "traces_spans").await;

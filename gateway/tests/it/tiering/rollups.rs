@@ -143,7 +143,7 @@ async fn rollups_have_an_age_of_their_own() {
         .databases
         .clickhouse("ALTER TABLE measured_cold DELETE WHERE value > 0 SETTINGS mutations_sync = 2")
         .await;
-    tiers.clickhouse.drop_cold_before(&going, DAY + DAY_NANOS).await.unwrap();
+    tiers.clickhouse.drop_cold_before(&going, DAY + DAY_NANOS, &[]).await.unwrap();
     assert_eq!(refresh(&tiers.clickhouse, &going).await.unwrap(), Refreshed::default());
     let rows = "SELECT sum(count) FROM measured_rollup_hour";
     assert_eq!(tiers.databases.clickhouse(rows).await, "288");

@@ -12,6 +12,7 @@
 //!
 //! Only those of these columns that the table has, that are text and never NULL.
 
+use super::ttl;
 use crate::registry::{ColumnType, MOVE_COLUMN, TableDef, TableKind};
 use crate::store::clickhouse::ddl::{self, ClickHouseColumn};
 
@@ -28,16 +29,17 @@ pub(super) fn columns(cold: &TableDef) -> Vec<ClickHouseColumn> {
         .collect()
 }
 
-/// The statement that creates the cold table.
-pub(super) fn create(cold: &TableDef) -> String {
+/// The statement that creates the cold table, whose rows go by themselves `keep` seconds after their day.
+pub(super) fn create(cold: &TableDef, keep: Option<u64>) -> String {
     let mut lines: Vec<String> = columns(cold).iter().map(ClickHouseColumn::definition).collect();
     lines.extend(ddl::indexes(cold));
     format!(
-        "CREATE TABLE IF NOT EXISTS `{}` (\n    {}\n)\nENGINE = MergeTree\nPARTITION BY {}\nORDER BY ({})\nSETTINGS {}",
+        "CREATE TABLE IF NOT EXISTS `{}` (\n    {}\n)\nENGINE = MergeTree\nPARTITION BY {}\nORDER BY ({}){}\nSETTINGS {}",
         cold.name(),
         lines.join(",\n    "),
         partition_key(cold),
         sort_key(cold).join(", "),
+        keep.map(|keep| format!("\nTTL {}", ttl::expression(time_column(cold), keep))).unwrap_or_default(),
         ddl::table_settings()
     )
 }
@@ -80,7 +82,7 @@ mod tests {
         for table in builtin::tables(&Tenant::default()).unwrap() {
             if ["metrics_events", "traces_spans"].contains(&table.name().as_str()) {
                 let cold = definition::cold(&table).unwrap();
-                insta::assert_snapshot!(cold.name().to_string(), create(&cold));
+                insta::assert_snapshot!(cold.name().to_string(), create(&cold, None));
             }
         }
     }
@@ -88,6 +90,9 @@ mod tests {
     #[test]
     fn a_cold_table_of_every_type() {
         let table = crate::store::sample::every_type(StoreKind::Timescale);
-        insta::assert_snapshot!("every_type_cold", create(&definition::cold(&table).unwrap()));
+        insta::assert_snapshot!(
+            "every_type_cold",
+            create(&definition::cold(&table).unwrap(), Some(31_536_000))
+        );
     }
 }

@@ -9,6 +9,8 @@
 //! | (day, 0) | late rows, sent here directly | age |
 //! | (day, move) | the move that copied the range | [`ClickHouse::drop_move`] when it is redone; age |
 //!
+//! By age they go when they are told to, and else by the TTL of the table ([`ttl`]).
+//!
 //! Which moves count is not known here: who reads names those that do not ([`ColdRows`]).
 
 mod ddl;
@@ -16,6 +18,7 @@ mod definition;
 mod partitions;
 mod rows;
 mod trace_ids;
+mod ttl;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,18 +69,18 @@ impl ClickHouse {
         let cold = cold(table)?;
         let layout = Layout {
             table: &cold,
-            create: ddl::create(&cold),
+            create: ddl::create(&cold, keep(table)),
             columns: ddl::columns(&cold),
             partition_key: Some(ddl::partition_key(&cold)),
         };
         prepare::fit(self, layout).await?;
-        trace_ids::prepare(self, table).await
+        trace_ids::prepare(self, table, keep(table)).await
     }
 
     /// The statements that create the cold table of `table` and what goes with it.
     pub fn cold_ddl(&self, table: &TableDef) -> Result<Vec<String>, StoreError> {
-        let create = ddl::create(&*cold(table)?);
-        Ok(std::iter::once(create).chain(trace_ids::create(table)).collect())
+        let create = ddl::create(&*cold(table)?, keep(table));
+        Ok(std::iter::once(create).chain(trace_ids::create(table, keep(table))).collect())
     }
 
     /// Stores all rows of a cut of a Timescale table in its cold table, exactly once, however often it is called for
@@ -153,6 +156,12 @@ impl ClickHouse {
         }
         self.in_time(query.fetch_one::<u64>()).await
     }
+}
+
+/// How long cold rows of the table are kept, by its policy; for ever while that is paused.
+fn keep(table: &TableDef) -> Option<u64> {
+    let policy = table.spec.tiering.as_ref().filter(|policy| !policy.paused);
+    policy.and_then(|policy| policy.keep_cold_seconds)
 }
 
 fn cold(table: &TableDef) -> Result<Arc<TableDef>, StoreError> {

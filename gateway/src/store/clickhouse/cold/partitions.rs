@@ -68,10 +68,17 @@ impl ClickHouse {
         self.drop_partitions(table, |partition| partition.move_ == move_).await
     }
 
-    /// Drops the days of the cold table that lie wholly before `before` (nanoseconds since 1970).
-    pub async fn drop_cold_before(&self, table: &TableDef, before: i64) -> Result<(), StoreError> {
+    /// Drops the days of the cold table that lie wholly before `before` (nanoseconds since 1970), but for the rows of the
+    /// moves `but`.
+    pub async fn drop_cold_before(
+        &self,
+        table: &TableDef,
+        before: i64,
+        but: &[u64],
+    ) -> Result<(), StoreError> {
         let first_kept = before.div_euclid(NANOS_PER_DAY);
-        self.drop_partitions(table, |partition| partition.day < first_kept).await
+        self.drop_partitions(table, |partition| partition.day < first_kept && !but.contains(&partition.move_))
+            .await
     }
 
     async fn drop_partitions(

@@ -7,7 +7,7 @@
 //! | `start`, `end` | times of the first and the last span of the day, at least: rows merge to the widest |
 //!
 //! Guaranteed: whatever is in the cold spans is here as well. The reverse does not hold, and need not: ids of moves that
-//! were abandoned stay until they are too old.
+//! were abandoned stay until they are too old. They go by the TTL of the spans.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use clickhouse::Row;
 use serde::Deserialize;
 
+use super::ttl;
 use crate::registry::{ColumnType, Identifier, TableBatch, TableDef, TableKind};
 use crate::store::clickhouse::error::data_error;
 use crate::store::clickhouse::server::Server;
@@ -33,6 +34,14 @@ const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 struct Columns {
     trace_id: usize,
     time: usize,
+}
+
+/// The column that says how old an id is.
+pub(super) const DAY: &str = "day";
+
+/// Whether a table of trace ids goes with `table`.
+pub(super) fn exist_for(table: &TableDef) -> bool {
+    columns(table).is_some()
 }
 
 /// The name of the table of trace ids that goes with `table`.
@@ -50,22 +59,27 @@ fn columns(table: &TableDef) -> Option<Columns> {
 }
 
 /// The statement that creates it; nothing for tables that hold no spans.
-pub(super) fn create(table: &TableDef) -> Option<String> {
+pub(super) fn create(table: &TableDef, keep: Option<u64>) -> Option<String> {
     columns(table)?;
     Some(format!(
         "CREATE TABLE IF NOT EXISTS `{}` (\n    `trace_id` String CODEC(ZSTD(1)),\n    `day` Date32 CODEC(Delta(4), ZSTD(1)),\n    \
          `start` SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(Delta(8), ZSTD(1)),\n    \
          `end` SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(Delta(8), ZSTD(1))\n)\n\
-         ENGINE = AggregatingMergeTree\nPARTITION BY toStartOfMonth(`day`)\nORDER BY (`trace_id`, `day`)\nSETTINGS {}, \
+         ENGINE = AggregatingMergeTree\nPARTITION BY toStartOfMonth(`day`)\nORDER BY (`trace_id`, `day`){}\nSETTINGS {}, \
          index_granularity = 1024",
         table_name(table),
+        keep.map(|keep| format!("\nTTL {}", ttl::expression(DAY, keep))).unwrap_or_default(),
         ddl::table_settings()
     ))
 }
 
 /// Creates it where the table holds spans.
-pub(super) async fn prepare(store: &ClickHouse, table: &TableDef) -> Result<(), StoreError> {
-    match create(table) {
+pub(super) async fn prepare(
+    store: &ClickHouse,
+    table: &TableDef,
+    keep: Option<u64>,
+) -> Result<(), StoreError> {
+    match create(table, keep) {
         Some(statement) => store.execute(&statement).await,
         None => Ok(()),
     }

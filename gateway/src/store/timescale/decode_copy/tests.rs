@@ -102,7 +102,9 @@ fn set(builder: &mut TableBuilder, at: usize, kind: ColumnType, row: &Sample) ->
             let uuid = row.number.map(|number| uuid::Uuid::from_u128(u128::from(number.unsigned_abs())));
             uuid.map_or(Ok(()), |uuid| builder.set_text(at, &uuid.to_string()))
         }
-        ColumnType::Json => row.number.map_or(Ok(()), |number| builder.set_text(at, &format!("[{number}]"))),
+        ColumnType::Json => {
+            row.number.map_or(Ok(()), |number| builder.set_text(at, &format!("{{\"n\": [{number}, 1.50]}}")))
+        }
         ColumnType::DoubleArray => builder.set_doubles(at, row.doubles.iter().copied()),
         ColumnType::BigIntArray => builder.set_ints(at, row.number),
         ColumnType::TextArray => builder.set_texts(at, row.texts.iter().map(String::as_str)),
@@ -213,4 +215,45 @@ fn times_that_no_batch_holds_are_refused() {
     for (micros, word) in [(i64::MAX, "infinite"), (i64::MIN, "infinite"), (i64::MAX - 1, "before 1677")] {
         assert!(nanoseconds(micros, 0).unwrap_err().contains(word));
     }
+}
+
+#[test]
+fn json_keeps_the_text_that_postgres_gives() {
+    let table = table();
+    let json = table.column_index("json").unwrap();
+    for text in [r#"{"a": [1, 2.50, 1e400], "bb": {"$bytes": "eA=="}}"#, "null", "\"\u{e9}\"", "[]"] {
+        let mut builder = TableBuilder::for_reading(Arc::clone(&table));
+        builder.set_time(0, 0).unwrap();
+        builder.set_text(builder.column("name").unwrap(), "n").unwrap();
+        builder.set_text(json, text).unwrap();
+        builder.end_row().unwrap();
+        let bytes = encoded(&builder.finish().unwrap().unwrap());
+        let decoded = decode([&bytes[..]]).unwrap();
+        let read = arrow::array::AsArray::as_string::<i32>(decoded[0].rows().column(json));
+        assert_eq!(read.value(0), text);
+    }
+}
+
+/// The fuzzer's corpus, replayed: what was once worth a file must hold on every build.
+#[test]
+fn the_corpus_is_read_or_refused() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/copy_binary");
+    let (mut rows, mut refused) = (0, 0);
+    for file in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let whole = decode([&bytes[..]]);
+        let pieces = decode(bytes.chunks(7));
+        match (whole, pieces) {
+            (Ok(whole), Ok(pieces)) => {
+                assert_eq!(whole.len(), pieces.len());
+                rows += whole.iter().map(TableBatch::len).sum::<usize>();
+            }
+            (Err(whole), Err(pieces)) => {
+                assert_eq!(whole, pieces);
+                refused += 1;
+            }
+            (whole, pieces) => panic!("{whole:?} in one piece and {pieces:?} in several"),
+        }
+    }
+    assert!(rows >= 9 && refused >= 8, "{rows} rows, {refused} refused");
 }
