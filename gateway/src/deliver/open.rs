@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -240,6 +240,7 @@ impl Parts<'_> {
         log.release(resume.from);
         let store = Arc::clone(&options.store);
         let cold = (store.kind() == StoreKind::Timescale).then(ColdQueue::default);
+        let held = resume.lost_notes();
         let feed = Arc::new(Feed {
             name,
             log,
@@ -259,11 +260,11 @@ impl Parts<'_> {
             lanes: Mutex::new(std::mem::take(&mut resume.lanes)),
             progress: OnceCell::new(),
             next_cut: AtomicU64::new(resume.next_cut()),
+            lost_notes: AtomicU32::new(held),
             drain: self.drain.clone(),
             halt: self.halt.clone(),
         });
         let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
-        let held = resume.lost_notes();
         let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
         let mut pending_cold = Vec::new();
         for plan in std::mem::take(&mut resume.cuts).into_values() {
