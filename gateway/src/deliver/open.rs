@@ -1,6 +1,7 @@
 //! Opening: the directory of the logs in, running feeds out.
 //!
-//! Each log is locked, repaired and read once; what was under way when the gateway ended goes on where it stood. All of
+//! Each log is locked, repaired and read once, all at the same time; what was under way when the gateway ended goes on
+//! where it stood. All of
 //! this needs no store.
 
 use std::io;
@@ -139,23 +140,29 @@ impl Delivery {
 
     /// Opens the logs and starts to deliver. Blocks on the disk; needs a runtime. `restored` sees every request that a
     /// log still has; those of an attempt that failed come again at the next.
-    pub fn open(&self, restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
+    pub fn open(&self, restored: impl FnMut(RestoredRequest) + Send) -> Result<(), OpenError> {
         self.try_to_open(restored)
             .inspect_err(|error| *self.unopened.lock() = Some(Arc::from(error.with_cause())))
     }
 
-    fn try_to_open(&self, mut restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
+    fn try_to_open(&self, restored: impl FnMut(RestoredRequest) + Send) -> Result<(), OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let options = &self.options;
         let directory = &options.directory;
         std::fs::create_dir_all(directory)
             .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
-        let mut open = |name, max_bytes| {
-            open_log(&disk, directory, name, LogOptions { max_bytes, ..options.log }, &mut restored)
+        let restored = Mutex::new(restored);
+        let open = |name, max_bytes| {
+            let options = LogOptions { max_bytes, ..options.log };
+            open_log(&disk, directory, name, options, &mut |request| (*restored.lock())(request))
         };
-        let letters = open(LogName::DeadLetters, options.max_dead_letter_bytes)?;
-        let timescale = open(LogName::Timescale, options.timescale.max_log_bytes)?;
-        let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes)?;
+        let (letters, timescale, clickhouse) = std::thread::scope(|scope| {
+            let letters = scope.spawn(|| open(LogName::DeadLetters, options.max_dead_letter_bytes));
+            let timescale = scope.spawn(|| open(LogName::Timescale, options.timescale.max_log_bytes));
+            let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes);
+            (joined(letters), joined(timescale), clickhouse)
+        });
+        let (letters, timescale, clickhouse) = (letters?, timescale?, clickhouse?);
 
         let parts = Parts {
             directory,
@@ -187,6 +194,11 @@ impl Delivery {
         *self.tasks.lock() = tasks;
         Ok(())
     }
+}
+
+/// What a thread returned; its panic is this thread's.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn open_log(
