@@ -1,8 +1,7 @@
 //! Opening: the directory of the logs in, running feeds out.
 //!
 //! Each log is locked, repaired and read once, all at the same time; what was under way when the gateway ended goes on
-//! where it stood. All of
-//! this needs no store.
+//! where it stood. All of this needs no store.
 
 use std::io;
 use std::path::{Path, PathBuf};
