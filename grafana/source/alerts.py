@@ -177,6 +177,14 @@ RULES = [
         Last(metric="tidewell_log_quarantined_bytes", above=0, by=["log"]),
     ),
     Rule(
+        "TidewellLogHeld",
+        "log-held",
+        "critical",
+        "nothing of the log {{ $labels.log }} of {{ $labels.instance }} is delivered until somebody says so",
+        0,
+        Last(metric="tidewell_log_lost_notes", above=0, by=["log"]),
+    ),
+    Rule(
         "TidewellTieringBehind",
         "tiering-behind",
         "warning",

@@ -133,6 +133,18 @@ def all_causes(new: Callable[..., Gateway], load: Load) -> list[Cause]:
             file.write(b"\x00damage\x00" * 8)
         gateway.start()
 
+    def lost_notes(gateway: Gateway) -> None:
+        gateway.timescale.cut()
+        time.sleep(0.5)
+        gateway.samples(10)
+        # Its plan is durable a moment later, in both copies, and nothing answers.
+        time.sleep(2)
+        gateway.kill()
+        for segment in (gateway.wal / "timescale").glob("*.wal"):
+            content = segment.read_bytes()
+            segment.write_bytes(content.replace(b"metrics_events", b"metrics_damage"))
+        gateway.start()
+
     causes = [
         Cause(new("down"), ["TidewellDown"], killed),
         Cause(new("store"), ["TidewellStoreDown", "TidewellDeliveryLag"], store_gone),
@@ -187,6 +199,14 @@ def all_causes(new: Callable[..., Gateway], load: Load) -> list[Cause]:
         Cause(new("blocked", looks_often), ["TidewellTieringBlocked"], foreign_writer, ["TidewellTieringBehind"]),
         Cause(new("lost", looks_often), ["TidewellTieringDamaged"], lost_partition),
     ]
+    causes.append(
+        Cause(
+            new("held"),
+            ["TidewellLogHeld"],
+            lost_notes,
+            ["TidewellLogDamaged", "TidewellStoreDown", "TidewellDown", "TidewellNotReady", "TidewellDeliveryLag"],
+        )
+    )
     # Nothing has to happen: it expires next week all the time, and everything else is well.
     causes.append(Cause(new("expiring", tls_days=7), ["TidewellCertificateExpires"], lambda _: None))
     if group := MemoryGroup.make():

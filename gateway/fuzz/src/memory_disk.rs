@@ -119,6 +119,10 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(true)
     }

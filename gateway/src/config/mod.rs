@@ -396,7 +396,7 @@ pub struct WalConfig {
     pub segment_bytes: u64,
     /// Compression of rows.
     pub compression: WalCompression,
-    /// How long rows are kept after their store committed them, in seconds, so that a database that comes back older than
+    /// How long rows are kept after their store committed them, in seconds, so that a TimescaleDB that comes back older than
     /// it was (failover, restore) can be fed again.
     pub retain_seconds: u64,
     /// Most bytes of one log that are kept so. They go earlier when their space is needed.

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -69,6 +69,8 @@ pub(super) struct Feed {
     /// The last committed cut of each lane.
     pub(super) lanes: Mutex<HashMap<u32, u64>>,
     pub(super) next_cut: AtomicU64,
+    /// Notes of cuts that are lost: above 0 nothing is delivered until a person says so.
+    pub(super) lost_notes: AtomicU32,
     /// Whether the store was asked how far it is.
     pub(super) progress: OnceCell<()>,
     /// Whether the store's tables are as this version needs them.

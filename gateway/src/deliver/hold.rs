@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -51,6 +52,7 @@ async fn wait(feed: &Feed, consent: &Path, count: u32) -> Result<(), Stopped> {
         feed.pause(LOOK_EVERY).await?;
     }
     feed.give_up_notes(count).await?;
+    feed.lost_notes.store(0, Ordering::Relaxed);
     if let Err(error) = tokio::fs::remove_file(consent).await {
         tracing::warn!(%error, consent = %consent.display(), "the file cannot be removed: remove it");
     }

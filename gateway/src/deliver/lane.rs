@@ -459,7 +459,9 @@ impl Lane {
             let rows = attempt.rows.len();
             self.feed.metrics.cut(attempt.rows.table(), rows, started.elapsed(), outcome.is_ok());
             let Err(error) = outcome else { return Ok(Outcome::Written) };
-            let first = std::mem::take(&mut attempt.fresh);
+            let first = attempt.fresh;
+            // Believed at the next attempt otherwise: another cut's rows would stand for these.
+            attempt.fresh &= matches!(error, StoreError::Contradicted { .. });
             match error.next() {
                 NextStep::Retry => {
                     // Other lanes leave this table alone until it takes rows again.

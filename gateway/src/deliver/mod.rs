@@ -28,6 +28,8 @@ mod read;
 mod refeed;
 mod resume;
 
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -130,6 +132,8 @@ pub struct FeedStatus {
     pub window_bytes: usize,
     /// How long the oldest of these have been on their way.
     pub lag: Duration,
+    /// Notes of cuts that the log has lost to damage: above 0 nothing of it is delivered until a person says so.
+    pub lost_notes: u32,
 }
 
 impl LogName {
@@ -248,6 +252,7 @@ impl Delivery {
                 waiting_rows: feed.frames.rows(),
                 window_bytes: feed.window_bytes,
                 lag: feed.frames.lag(),
+                lost_notes: feed.lost_notes.load(Ordering::Relaxed),
             }
         })
     }
@@ -273,7 +278,13 @@ impl Delivery {
             waiting_rows: 0,
             window_bytes: self.options.window_bytes,
             lag: Duration::ZERO,
+            lost_notes: 0,
         }
+    }
+
+    /// The file that a person creates to let a log be delivered that has lost notes of cuts.
+    pub fn consent(&self, log: LogName) -> PathBuf {
+        self.options.directory.join(log.name()).join(hold::CONSENT)
     }
 
     /// Ends: what is due is written if its store takes it within `limit`, the rest stays in the logs, which are synced.

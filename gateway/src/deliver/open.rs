@@ -1,11 +1,11 @@
 //! Opening: the directory of the logs in, running feeds out.
 //!
-//! Each log is locked, repaired and read once; what was under way when the gateway ended goes on where it stood. All of
-//! this needs no store.
+//! Each log is locked, repaired and read once, all at the same time; what was under way when the gateway ended goes on
+//! where it stood. All of this needs no store.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -139,23 +139,29 @@ impl Delivery {
 
     /// Opens the logs and starts to deliver. Blocks on the disk; needs a runtime. `restored` sees every request that a
     /// log still has; those of an attempt that failed come again at the next.
-    pub fn open(&self, restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
+    pub fn open(&self, restored: impl FnMut(RestoredRequest) + Send) -> Result<(), OpenError> {
         self.try_to_open(restored)
             .inspect_err(|error| *self.unopened.lock() = Some(Arc::from(error.with_cause())))
     }
 
-    fn try_to_open(&self, mut restored: impl FnMut(RestoredRequest)) -> Result<(), OpenError> {
+    fn try_to_open(&self, restored: impl FnMut(RestoredRequest) + Send) -> Result<(), OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let options = &self.options;
         let directory = &options.directory;
         std::fs::create_dir_all(directory)
             .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
-        let mut open = |name, max_bytes| {
-            open_log(&disk, directory, name, LogOptions { max_bytes, ..options.log }, &mut restored)
+        let restored = Mutex::new(restored);
+        let open = |name, max_bytes| {
+            let options = LogOptions { max_bytes, ..options.log };
+            open_log(&disk, directory, name, options, &mut |request| (*restored.lock())(request))
         };
-        let letters = open(LogName::DeadLetters, options.max_dead_letter_bytes)?;
-        let timescale = open(LogName::Timescale, options.timescale.max_log_bytes)?;
-        let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes)?;
+        let (letters, timescale, clickhouse) = std::thread::scope(|scope| {
+            let letters = scope.spawn(|| open(LogName::DeadLetters, options.max_dead_letter_bytes));
+            let timescale = scope.spawn(|| open(LogName::Timescale, options.timescale.max_log_bytes));
+            let clickhouse = open(LogName::ClickHouse, options.clickhouse.max_log_bytes);
+            (joined(letters), joined(timescale), clickhouse)
+        });
+        let (letters, timescale, clickhouse) = (letters?, timescale?, clickhouse?);
 
         let parts = Parts {
             directory,
@@ -187,6 +193,11 @@ impl Delivery {
         *self.tasks.lock() = tasks;
         Ok(())
     }
+}
+
+/// What a thread returned; its panic is this thread's.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn open_log(
@@ -240,6 +251,7 @@ impl Parts<'_> {
         log.release(resume.from);
         let store = Arc::clone(&options.store);
         let cold = (store.kind() == StoreKind::Timescale).then(ColdQueue::default);
+        let held = resume.lost_notes();
         let feed = Arc::new(Feed {
             name,
             log,
@@ -259,11 +271,11 @@ impl Parts<'_> {
             lanes: Mutex::new(std::mem::take(&mut resume.lanes)),
             progress: OnceCell::new(),
             next_cut: AtomicU64::new(resume.next_cut()),
+            lost_notes: AtomicU32::new(held),
             drain: self.drain.clone(),
             halt: self.halt.clone(),
         });
         let lanes = u32::try_from(options.writers.max(1)).unwrap_or(u32::MAX).saturating_add(1);
-        let held = resume.lost_notes();
         let mut pending: Vec<Vec<_>> = (0..lanes).map(|_| Vec::new()).collect();
         let mut pending_cold = Vec::new();
         for plan in std::mem::take(&mut resume.cuts).into_values() {

@@ -41,7 +41,8 @@ impl Lane {
         feed.metrics.regressed(feed.name);
         let pin = feed.log.pin(feed.log.oldest());
         let plans = feed.plans(lane, at, last).await?;
-        for (after, until) in holes(&plans, at, last) {
+        let chain = plans.iter().map(|plan| (plan.number, plan.previous));
+        for (after, until) in holes(chain, at, last) {
             tracing::error!(
                 log = feed.name.name(),
                 lane,
@@ -58,15 +59,15 @@ impl Lane {
 }
 
 /// Ranges of cuts, from after the first number to the second, that are not among the plans though the lane had committed
-/// one in each: a plan names the lane's last cut before it.
-fn holes(plans: &[CutPlan], at: u64, last: u64) -> Vec<(u64, u64)> {
+/// one in each: a plan has its number and that of the lane's last cut before it.
+pub(super) fn holes(plans: impl IntoIterator<Item = (u64, u64)>, at: u64, last: u64) -> Vec<(u64, u64)> {
     let mut holes = Vec::new();
     let mut before = at;
-    for plan in plans {
-        if plan.previous > before {
-            holes.push((before, plan.previous));
+    for (number, previous) in plans {
+        if previous > before {
+            holes.push((before, previous));
         }
-        before = plan.number;
+        before = number;
     }
     if last > before {
         holes.push((before, last));
@@ -198,29 +199,14 @@ fn frames_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Identifier, Tenant};
-
-    fn plan(number: u64, previous: u64) -> CutPlan {
-        CutPlan {
-            tier: Tier::Hot,
-            number,
-            lane: 0,
-            epoch: 0,
-            tenant: Tenant::default(),
-            table: Identifier::new("t").unwrap(),
-            previous,
-            day: None,
-            sources: Vec::new(),
-        }
-    }
 
     #[test]
     fn every_cut_that_the_log_no_longer_has_is_in_a_hole() {
-        assert_eq!(holes(&[], 5, 5), []);
-        assert_eq!(holes(&[], 3, 5), [(3, 5)]);
-        assert_eq!(holes(&[plan(4, 3), plan(7, 4), plan(9, 7)], 3, 9), []);
-        assert_eq!(holes(&[plan(7, 4), plan(9, 8), plan(10, 9)], 3, 12), [(3, 4), (7, 8), (10, 12)]);
+        assert_eq!(holes([], 5, 5), []);
+        assert_eq!(holes([], 3, 5), [(3, 5)]);
+        assert_eq!(holes([(4, 3), (7, 4), (9, 7)], 3, 9), []);
+        assert_eq!(holes([(7, 4), (9, 8), (10, 9)], 3, 12), [(3, 4), (7, 8), (10, 12)]);
         // The halves of a cut, and those that were renumbered behind it, name the cut before all of them.
-        assert_eq!(holes(&[plan(4, 3), plan(6, 4), plan(7, 4), plan(8, 4)], 3, 8), []);
+        assert_eq!(holes([(4, 3), (6, 4), (7, 4), (8, 4)], 3, 8), []);
     }
 }

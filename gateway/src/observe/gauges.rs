@@ -145,7 +145,7 @@ pub fn registry(moment: &Moment<'_>) -> Registry {
 fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
     type Value = fn(&FeedStatus) -> u64;
     type Time = fn(&FeedStatus) -> Duration;
-    let values: [(&str, &str, Value); 11] = [
+    let values: [(&str, &str, Value); 12] = [
         ("queue_rows", "Rows read from a log that are not settled", |feed| feed.waiting_rows as u64),
         ("log_frames_waiting", "Frames that are durable and not settled", |feed| feed.waiting_frames),
         ("log_bytes", "Bytes of a log on disk, the retained tail included", |feed| feed.files.used_bytes),
@@ -161,6 +161,9 @@ fn logs(registry: &mut Registry, feeds: &[FeedStatus]) {
         ("log_released_position", "Frames before this one are settled", |feed| feed.files.released.0),
         ("log_quarantined_bytes", "Bytes of a log that could not be read and were put aside", |feed| {
             feed.files.quarantined_bytes
+        }),
+        ("log_lost_notes", "Notes of cuts lost to damage: above 0 nothing of a log is delivered", |feed| {
+            u64::from(feed.lost_notes)
         }),
         ("log_writable", "1 when a log takes frames", |feed| u64::from(feed.files.unwritable.is_none())),
     ];

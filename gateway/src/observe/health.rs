@@ -88,6 +88,20 @@ pub struct Report {
     /// Logs that cannot be written, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unwritable_logs: Vec<UnwritableLog>,
+    /// Logs that take writes and are not delivered, until a person says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_logs: Vec<HeldLog>,
+}
+
+/// A log that has lost to damage which of its rows were sent in which cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldLog {
+    /// The log's name.
+    pub log: &'static str,
+    /// How many notes of cuts are lost.
+    pub lost_notes: u32,
+    /// The file to create for it to be delivered all the same.
+    pub consent: String,
 }
 
 /// A log that cannot be written.
@@ -175,6 +189,7 @@ impl Health {
             uptime_seconds: self.started.elapsed().as_secs(),
             stores,
             unwritable_logs,
+            held_logs: Vec::new(),
         }
     }
 }

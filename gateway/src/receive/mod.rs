@@ -55,7 +55,7 @@ use self::connections::Peer;
 use crate::config::Config;
 use crate::deliver::Delivery;
 use crate::ingest::{Caller, Ingest, Protocol, Scope};
-use crate::observe::health::{Report, UnwritableLog};
+use crate::observe::health::{HeldLog, Report, UnwritableLog};
 use crate::observe::{Health, LetterWatch, Metrics};
 use crate::registry::{Registry, Tenant};
 use crate::rejection::{Rejection, correct_tonic_code, word_of_code};
@@ -108,11 +108,18 @@ impl Gateway {
     /// The state of the gateway, its stores and its logs.
     pub fn report(&self) -> Report {
         let opening = self.delivery.is_opening();
-        let unwritable = self.delivery.status().into_iter().filter(|_| !opening).filter_map(|feed| {
+        let feeds = self.delivery.status();
+        let held = feeds.iter().filter(|feed| feed.lost_notes > 0).map(|feed| HeldLog {
+            log: feed.log.name(),
+            lost_notes: feed.lost_notes,
+            consent: self.delivery.consent(feed.log).display().to_string(),
+        });
+        let held_logs = held.collect();
+        let unwritable = feeds.into_iter().filter(|_| !opening).filter_map(|feed| {
             let reason = feed.files.unwritable?.to_string();
             Some(UnwritableLog { log: feed.log.name(), reason })
         });
-        self.health.report(self.ingest.readiness(), unwritable.collect())
+        Report { held_logs, ..self.health.report(self.ingest.readiness(), unwritable.collect()) }
     }
 
     /// The limits of every request body, and the memory that all of them share, as the caller at `peer` sees it.

@@ -122,6 +122,24 @@ pub enum StoreError {
         /// The lane's last cut that it knows, 0 for none.
         lane_at: u64,
     },
+    /// It has a cut under this number, though this one was never sent. Nothing was written, and the cut stays one that was
+    /// never sent.
+    #[error(
+        "{store} is at cut {lane_at} in lane {lane} of log {log} and cut {cut} is new: another gateway writes under the name of \
+         this log"
+    )]
+    Contradicted {
+        /// The store's name.
+        store: &'static str,
+        /// The log.
+        log: u64,
+        /// The lane.
+        lane: u32,
+        /// The lane's last cut that the store knows.
+        lane_at: u64,
+        /// The new cut.
+        cut: u64,
+    },
     /// Some of the rows are older than what it still takes: their range moves, or has moved, to ClickHouse. Nothing was
     /// written.
     #[error(
@@ -165,7 +183,7 @@ impl StoreError {
     /// What to do next.
     pub fn next(&self) -> NextStep {
         match self {
-            Self::Unavailable { .. } | Self::Busy { .. } => NextStep::Retry,
+            Self::Unavailable { .. } | Self::Busy { .. } | Self::Contradicted { .. } => NextStep::Retry,
             Self::Schema { .. } => NextStep::GiveBack,
             Self::Data { .. } => NextStep::Split,
             Self::Regressed { .. } => NextStep::Refeed,

@@ -77,9 +77,11 @@ async fn a_log_that_lost_a_plan_is_delivered_on_a_persons_word_only() {
     let directory = gateway.directory.path().join("clickhouse");
     assert_eq!(damage_plan(&directory, "under_way", 2), 2);
     let delivery = gateway.start();
+    let lost_notes = |delivery: &Delivery| delivery.status().map(|feed| feed.lost_notes);
     append(&delivery, &table("done", StoreKind::ClickHouse), &[3]).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(gateway.clickhouse.numbers(), [1, 2], "nothing is sent");
+    assert_eq!(lost_notes(&delivery), [0, 1, 0]);
     // It is no matter of one start.
     delivery.stop(Duration::ZERO).await;
     drop(delivery);
@@ -87,10 +89,12 @@ async fn a_log_that_lost_a_plan_is_delivered_on_a_persons_word_only() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(gateway.clickhouse.numbers(), [1, 2], "nothing is sent");
 
+    assert_eq!(delivery.consent(LogName::ClickHouse), directory.join(CONSENT));
     fs::write(directory.join(CONSENT), "").unwrap();
     eventually(|| gateway.clickhouse.numbers().contains(&3)).await;
     eventually(|| delivery.status()[LogName::ClickHouse as usize].waiting_frames == 0).await;
     assert!(!directory.join(CONSENT).try_exists().unwrap());
+    assert_eq!(lost_notes(&delivery), [0, 0, 0]);
     delivery.stop(Duration::ZERO).await;
     drop(delivery);
     let delivery = gateway.start();

@@ -1,6 +1,7 @@
 //! Delivery as a whole on a real disk, against stores in memory: what is appended in, what each store was given out.
 
 mod damage;
+mod every_order;
 mod regressed;
 mod store;
 mod unreadable;

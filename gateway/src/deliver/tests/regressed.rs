@@ -69,3 +69,24 @@ async fn what_the_log_no_longer_has_is_reported() {
     assert!(events(&delivery.metrics, "gap") > 0);
     delivery.stop(Duration::ZERO).await;
 }
+
+/// Two gateways under the name of one log: their cuts must not stand for each other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_another_gateway_used_is_not_believed_at_any_attempt() {
+    let gateway = Gateway::new();
+    let delivery = gateway.start();
+    store_one_by_one(&gateway, &delivery, 0..1).await;
+    let before = gateway.timescale.with(|state| {
+        let before = state.lanes.clone();
+        state.lanes.extend((0..8).map(|lane| (lane, u64::MAX)));
+        state.asked.clear();
+        before
+    });
+    append(&delivery, &table("t", StoreKind::Timescale), &[1]).await;
+    eventually(|| gateway.timescale.with(|state| state.asked.len()) >= 4).await;
+    assert_eq!(gateway.timescale.numbers(), [0]);
+    assert!(delivery.status()[LogName::Timescale as usize].waiting_frames > 0, "the row is not settled");
+    gateway.timescale.with(|state| state.lanes = before);
+    eventually(|| gateway.timescale.numbers() == [0, 1]).await;
+    delivery.stop(Duration::ZERO).await;
+}

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::registry::{StoreKind, TableDef};
 use crate::store::read::{ReadQuery, RowStream};
+use crate::store::timescale::{Judgement, judge};
 use crate::store::{Cut, Store, StoreError};
 
 #[derive(Debug)]
@@ -94,16 +95,15 @@ impl Store for TestStore {
         let stored = self.with(|state| {
             if self.kind == StoreKind::Timescale {
                 let at = state.lanes.get(&cut.lane).copied().unwrap_or(0);
-                if at >= cut.number {
-                    assert!(
-                        !cut.fresh,
-                        "cut {} was never sent, and lane {} is at {at}",
-                        cut.number, cut.lane
-                    );
-                    return Ok(());
-                }
-                if at < cut.previous {
-                    return Err(StoreError::Regressed { store: "timescale", lane_at: at });
+                let (log, lane, number) = (cut.log, cut.lane, cut.number);
+                let store = "timescale";
+                match judge(at, number, cut.previous, cut.fresh) {
+                    Judgement::Write => {}
+                    Judgement::Committed => return Ok(()),
+                    Judgement::Contradicted => {
+                        return Err(StoreError::Contradicted { store, log, lane, lane_at: at, cut: number });
+                    }
+                    Judgement::Regressed => return Err(StoreError::Regressed { store, lane_at: at }),
                 }
                 state.lanes.insert(cut.lane, cut.number);
                 state.lane_of.insert(cut.number, cut.lane);

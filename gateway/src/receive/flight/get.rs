@@ -34,9 +34,10 @@ pub(super) async fn rows(
 /// A query that a store did not answer can be asked again; rows that cannot be read back are a mistake of ours.
 fn refused(error: &StoreError) -> Rejection {
     match error {
-        // The last two are of writing alone.
+        // The last four are of writing alone.
         StoreError::Data { .. }
         | StoreError::Regressed { .. }
+        | StoreError::Contradicted { .. }
         | StoreError::Lost { .. }
         | StoreError::Closed { .. } => Rejection::Internal(error.to_string()),
         StoreError::Unavailable { .. } | StoreError::Busy { .. } | StoreError::Schema { .. } => {

@@ -40,8 +40,21 @@ fn state(report: &Report) -> String {
         .iter()
         .map(|log| format!("<p class=\"bad\">log {}: {}</p>", escaped(log.log), escaped(&log.reason)))
         .collect();
+    let held: String = report
+        .held_logs
+        .iter()
+        .map(|log| {
+            format!(
+                "<p class=\"bad\">log {}: nothing is delivered, since {} notes of what was sent are damaged; bring the damaged \
+                 file back, or create <code>{}</code></p>",
+                escaped(log.log),
+                log.lost_notes,
+                escaped(&log.consent)
+            )
+        })
+        .collect();
     format!(
-        "<p><span class=\"pill {class}\">{words}</span> <span class=\"soft\">version {}, up {}</span></p>{broken}",
+        "<p><span class=\"pill {class}\">{words}</span> <span class=\"soft\">version {}, up {}</span></p>{broken}{held}",
         escaped(report.version),
         duration(report.uptime_seconds)
     )

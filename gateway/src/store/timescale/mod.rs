@@ -39,6 +39,8 @@ pub(crate) use self::error::{from_pool, from_postgres};
 use self::keyed::{Pending, Remembered};
 use self::pool::{Purpose, connection};
 use self::progress::{Advance, Session};
+#[cfg(test)]
+pub(crate) use self::progress::{Judgement, judge};
 use super::read::{ReadQuery, RowStream};
 use super::{Cut, Store, StoreError};
 use crate::config::TimescaleConfig;

@@ -8,6 +8,9 @@
 //! | its number or more | committed already; a contradiction when it was never sent |
 //! | less than the number, and at least its `previous` | to be written now |
 //! | less than its `previous` | to be refused: the database has forgotten cuts that it had committed |
+//!
+//! That is [`judge`], a function without network or clock. What lanes make of it is walked through as a whole in
+//! `deliver/tests/every_order.rs`; `it/stores/timescale_faults.rs` holds the statements below to it.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -30,6 +33,29 @@ const ADVANCE: &str = "UPDATE tidewell_progress SET cut = $3, updated_at = now()
 const LANE: &str = "SELECT cut FROM tidewell_progress WHERE log = $1 AND lane = $2";
 /// Where all lanes of a log are.
 const LANES: &str = "SELECT lane, cut FROM tidewell_progress WHERE log = $1";
+
+/// What the row of its lane says of a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// Move the lane on, write the rows, commit.
+    Write,
+    /// The rows are there.
+    Committed,
+    /// The rows of a cut that was never sent count as there: two gateways write under one log's name. To take them for
+    /// stored would lose them.
+    Contradicted,
+    /// The database has forgotten cuts of the lane before this one.
+    Regressed,
+}
+
+/// What becomes of a cut with this number, whose lane was known to have committed `previous`, when the lane is `at` a cut;
+/// `fresh` when it was never sent before.
+pub(crate) fn judge(at: u64, number: u64, previous: u64, fresh: bool) -> Judgement {
+    if at >= number {
+        return if fresh { Judgement::Contradicted } else { Judgement::Committed };
+    }
+    if at >= previous { Judgement::Write } else { Judgement::Regressed }
+}
 
 /// What is to be done with a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,20 +112,22 @@ async fn lock_and_move(transaction: &Transaction<'_>, cut: &Cut) -> Result<Advan
         .await
         .map_err(|error| from_postgres(&error))?
         .map_or(0, |row| row.get::<_, i64>(0));
-    if at >= key.number && cut.fresh {
-        // Nobody can have committed what was never sent: to take it for stored would lose it.
-        return Err(StoreError::Busy {
+    let lane_at = u64::try_from(at).unwrap_or(0);
+    match judge(lane_at, cut.number, cut.previous, cut.fresh) {
+        Judgement::Committed => Ok(Advance::Committed),
+        Judgement::Regressed => Err(StoreError::Regressed { store: STORE, lane_at }),
+        Judgement::Contradicted => Err(StoreError::Contradicted {
             store: STORE,
-            reason: format!(
-                "lane {} of log {} is at cut {at} and cut {} is new: another gateway writes under the name of this log",
-                cut.lane, cut.log, cut.number
-            ),
-        });
+            log: cut.log,
+            lane: cut.lane,
+            lane_at,
+            cut: cut.number,
+        }),
+        Judgement::Write => {
+            let reason = format!("lane {} of log {} went back to cut {at} just now", cut.lane, cut.log);
+            Err(StoreError::Busy { store: STORE, reason })
+        }
     }
-    if at >= key.number {
-        return Ok(Advance::Committed);
-    }
-    Err(StoreError::Regressed { store: STORE, lane_at: u64::try_from(at).unwrap_or(0) })
 }
 
 /// The last committed cut of each lane of the log.

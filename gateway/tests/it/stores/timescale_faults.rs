@@ -134,6 +134,46 @@ async fn a_database_that_went_back_is_noticed() {
     assert!(error.to_string().contains("another gateway"), "{error}");
 }
 
+/// Scenario: every place of a lane up to three, against every cut with a number up to three.
+/// Guarantees: the statements decide as the rule that the model of all orders of events is about, and write rows only when
+/// it says so.
+#[tokio::test]
+async fn the_statements_decide_as_the_rule_does() {
+    let databases = Databases::migrated().await;
+    let lane = Lane::new(Timescale::new(&databases.config().timescale).unwrap()).await;
+    let postgres = databases.postgres().await;
+    for at in 0..=3 {
+        for number in 1..=3 {
+            for (previous, fresh) in (0..number).flat_map(|previous| [(previous, true), (previous, false)]) {
+                let set = match at {
+                    0 => String::new(),
+                    _ => format!(
+                        "INSERT INTO tidewell_progress (log, lane, cut) VALUES ({}, 3, {at})",
+                        lane.log
+                    ),
+                };
+                postgres
+                    .batch_execute(&format!("DELETE FROM lane; DELETE FROM tidewell_progress; {set}"))
+                    .await
+                    .unwrap();
+                let written = lane.store.write(&Cut { fresh, ..lane.cut(number, previous) }).await;
+                let place = lane.store.progress(lane.log).await.unwrap().get(&3).copied().unwrap_or(0);
+                let case = format!("at {at}, cut {number} behind {previous}, fresh: {fresh}: {written:?}");
+                let (is_right, moved_to, count) = match (at >= number, fresh) {
+                    (true, true) => (matches!(written, Err(StoreError::Contradicted { .. })), at, "0"),
+                    (true, false) => (written.is_ok(), at, "0"),
+                    (false, _) if at < previous => {
+                        (written == Err(StoreError::Regressed { store: "timescale", lane_at: at }), at, "0")
+                    }
+                    (false, _) => (written.is_ok(), number, "10"),
+                };
+                assert!(is_right, "{case}");
+                assert_eq!((place, rows(&databases).await.as_str()), (moved_to, count), "{case}");
+            }
+        }
+    }
+}
+
 /// Scenario: a row of a table with a key is written, sent again, and lost by a database that went back.
 /// Guarantees: it is redundant while it is there, and is not taken to be there afterwards; the lane moves on with
 /// a cut that changes nothing.
