@@ -117,12 +117,9 @@ pub(super) async fn in_scope(
 }
 
 /// Rows older than this may have been deleted from the cold table.
-pub(super) fn kept_from(parts: &Parts, table: &TableDef) -> i64 {
-    let keep = table.spec.tiering.as_ref().and_then(|policy| policy.keep_cold_seconds);
-    keep.map_or(i64::MIN, |keep| {
-        let keep = i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-        parts.now().saturating_sub(keep)
-    })
+fn kept_from(parts: &Parts, table: &TableDef) -> i64 {
+    let policy = table.spec.tiering.as_ref();
+    policy.and_then(|policy| policy.kept_from(parts.now())).unwrap_or(i64::MIN)
 }
 
 /// Looks at one move in both stores. None when it has ceased to count meanwhile.

@@ -142,8 +142,8 @@ impl Tiering {
         })
     }
 
-    /// Runs the movers when they are due and measures how far they are, until the gateway ends: as often as is configured, and
-    /// when tables change, so that readers see a new column at once.
+    /// Runs the movers when they are due, and measures how far they are, until the gateway ends: as often as is configured,
+    /// and when tables change, so that readers see a new column at once.
     pub async fn run(&self) {
         tokio::join!(self.run_movers(), self.watch());
     }
@@ -279,7 +279,6 @@ impl Tiering {
         let policy = table.spec.tiering.clone().unwrap_or_default();
         let progress = self.progress(table.name());
         let mut mover = self.mover(&table, &policy, &progress).await?;
-        self.check_kept(&mover, from).await?;
         progress.begin();
         let restored = restore::begin(&mut mover, from).await;
         progress.end();
@@ -303,23 +302,6 @@ impl Tiering {
             .into_iter()
             .find(|table| table.name() == name)
             .ok_or_else(|| TierError::NotTiered(name.to_string()))
-    }
-
-    /// An error when something at or after `from` may have been deleted from the cold table, so that it cannot come back.
-    async fn check_kept(&self, mover: &Mover<'_>, from: i64) -> Result<(), TierError> {
-        const DAY: i64 = 86_400_000_000_000;
-        let kept_from = audit::kept_from(&self.parts, mover.table).div_euclid(DAY).saturating_mul(DAY);
-        let moves = ledger::moves(mover.session.client(), mover.table).await?;
-        let gone =
-            |known: &&Move| known.state.counts() && known.range.end > from && known.range.start < kept_from;
-        match moves.iter().filter(gone).map(|known| known.range.end).max() {
-            None => Ok(()),
-            Some(end) => Err(TierError::Blocked(format!(
-                "rows older than keep_cold_seconds have been deleted from the cold table: nothing older than {} can be \
-                 brought back; give a time from then on",
-                ledger::rfc3339(end)
-            ))),
-        }
     }
 
     async fn mover<'a>(

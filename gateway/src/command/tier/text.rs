@@ -67,6 +67,7 @@ pub(super) fn table(table: &Value) -> String {
         ("cold before", or_dash(&table["published"])),
         ("behind", lasting(&table["lag_seconds"])),
         ("stays hot", of(&table["hold_from"])),
+        ("uncompressed", of(&table["uncompressed"])),
         ("last success", or_dash(&table["succeeded_at"])),
         ("next run", or_dash(&table["next_run_at"])),
         ("failures", count(&table["failures"])),
