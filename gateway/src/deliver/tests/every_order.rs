@@ -37,11 +37,14 @@ struct Bound {
     sessions: usize,
 }
 
+/// [`holes`], of numbers of cuts and of those before them.
+type Holes = fn(&[(u64, u64)], u64, u64) -> Vec<(u64, u64)>;
+
 /// A protocol: as it is, or with a rule of it broken.
 #[derive(Clone, Copy)]
 struct Rules {
     judge: fn(u64, u64, u64, bool) -> Judgement,
-    holes: fn(&[(u64, u64)], u64, u64) -> Vec<(u64, u64)>,
+    holes: Holes,
     /// Whether a transaction waits for one that has moved the lane's row and not ended.
     locks_row: bool,
     /// Whether a start knows the last cut of each lane.
