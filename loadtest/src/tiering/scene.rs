@@ -71,7 +71,7 @@ impl Scene {
             ("TIDEWELL_TIERING_ENABLED", moves.to_string()),
             ("TIDEWELL_TIERING_LOOK_EVERY_SECONDS", "1".to_owned()),
             ("TIDEWELL_TIERING_GRACE_SECONDS", self.grace_seconds.to_string()),
-            ("TIDEWELL_TIERING_SESSION_SECONDS", "6".to_owned()),
+            ("TIDEWELL_TIERING_SESSION_SECONDS", "10".to_owned()),
             ("TIDEWELL_LOG_LEVEL", "info".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -31,7 +31,8 @@ impl Mover<'_> {
         wanted.abandoned.retain(|hidden| *hidden != verified.number);
         let number = self.next_generation(tier.generation).await?;
         let generation = Generation { number, cutoff: Some(cutoff), ..wanted };
-        self.parts.publisher.stage(self.table, &generation).await?;
+        let staged = async { Ok(self.parts.publisher.stage(self.table, &generation).await?) };
+        self.session.during(staged).await?;
         let mut patience = Patience::new();
         let published = loop {
             match self.swap(verified, &replaced, &generation).await {

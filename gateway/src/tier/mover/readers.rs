@@ -56,7 +56,8 @@ impl Mover<'_> {
     /// Shows readers what the ledger says, as a generation after `last`.
     pub(super) async fn show(&mut self, last: u64, wanted: Generation) -> Result<(), TierError> {
         let generation = Generation { number: self.next_generation(last).await?, ..wanted };
-        self.parts.publisher.stage(self.table, &generation).await?;
+        let staged = async { Ok(self.parts.publisher.stage(self.table, &generation).await?) };
+        self.session.during(staged).await?;
         // Whoever has lost the right to move the table learns it here at the latest: what was staged before that is gone.
         ledger::set(self.session.client(), self.table, "generation_at = now()", &[]).await?;
         self.parts.publisher.swap(self.table, &generation).await?;

@@ -43,7 +43,10 @@ impl Mover<'_> {
             let moves = self.moves().await?;
             let pending: Vec<u64> =
                 moves.iter().filter(|known| is_pending(known)).map(|known| known.number).collect();
-            self.parts.clickhouse.drop_cold_before(self.table, kept_from, &pending).await?;
+            let parts = self.parts;
+            let dropped =
+                async { Ok(parts.clickhouse.drop_cold_before(self.table, kept_from, &pending).await?) };
+            self.session.during(dropped).await?;
         }
         match self.policy.keep_hot_seconds {
             Some(keep) => self.drop_chunks_before(now.saturating_sub(nanos(keep))).await,
@@ -72,7 +75,8 @@ impl Mover<'_> {
             // Again at the end of the time that it is hidden for: an INSERT of it may have been on the way.
             let is_last = known.removed && known.since >= hide_for && known.since < hide_for * 2;
             if goes && known.since >= grace && (!known.removed || is_last) {
-                self.parts.clickhouse.drop_move(self.table, known.number).await?;
+                let dropped = async { Ok(self.parts.clickhouse.drop_move(self.table, known.number).await?) };
+                self.session.during(dropped).await?;
                 ledger::removed(self.session.client(), known.number).await?;
             }
         }
