@@ -160,6 +160,11 @@ impl AttributesColumn {
         self.scratch = text;
     }
 
+    /// Counts that an entry of the open row is a value that its own column does not take.
+    pub fn count_retyped(&mut self) {
+        self.changes.push((self.rows(), LabelChanges { retyped: 1, ..LabelChanges::default() }));
+    }
+
     /// Ends the row: repeated keys keep their last value.
     pub fn end_row(&mut self) {
         if self.has_repeated_keys() {

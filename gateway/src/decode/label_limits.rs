@@ -140,6 +140,7 @@ mod tests {
                 max_key_bytes,
                 max_value_bytes,
                 on_excess,
+                ..LabelLimits::default()
             },
         )
     }

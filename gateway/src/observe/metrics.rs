@@ -234,7 +234,7 @@ impl Metrics {
         let labels_changed = Family::default();
         registry.register(
             "labels_changed",
-            "Labels beyond the limits of their table: cut (truncated), put into _folded (folded), not stored (dropped)",
+            "Labels beyond the limits of their table: cut (truncated), put into _folded (folded), not stored (dropped), and values of the wrong type that became labels (retyped)",
             Family::clone(&labels_changed),
         );
         for cause in ["over_budget", "expired"] {
@@ -386,9 +386,12 @@ impl Metrics {
     /// Counts what was done to labels; seldom anything.
     fn labels_changed(&self, batch: &TableBatch) {
         let changes = batch.label_changes();
-        for (change, labels) in
-            [("truncated", changes.truncated), ("folded", changes.folded), ("dropped", changes.dropped)]
-        {
+        for (change, labels) in [
+            ("truncated", changes.truncated),
+            ("folded", changes.folded),
+            ("dropped", changes.dropped),
+            ("retyped", changes.retyped),
+        ] {
             if labels > 0 {
                 let table = batch.table().name().to_string();
                 self.labels_changed.get_or_create(&LabelChangeLabels { table, change }).inc_by(count(labels));

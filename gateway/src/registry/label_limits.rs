@@ -1,7 +1,8 @@
 //! How many labels a record of a table may have, how long they may be, and what becomes of more.
 //!
 //! ```json
-//! {"table_name":"t","columns":[..],"labels":{"max_count":128,"max_key_bytes":256,"max_value_bytes":32768,"on_excess":"fold"}}
+//! {"table_name":"t","columns":[..],"labels":{"max_count":128,"max_key_bytes":256,"max_value_bytes":32768,"on_excess":"fold",
+//!  "on_wrong_type":"dead_letter"}}
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,18 @@ pub enum OnExcess {
     DeadLetter,
 }
 
+/// What becomes of a value of the wrong type for its column, in a request whose records have types of their own: REST and
+/// `tidewell.v1`. An Arrow column has one type for all rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnWrongType {
+    /// The record is refused, and kept as a dead letter.
+    #[default]
+    DeadLetter,
+    /// The value becomes a label under the name that it came with, and the column is NULL, where it may be.
+    Label,
+}
+
 /// The limits of the labels of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,6 +52,8 @@ pub struct LabelLimits {
     pub max_value_bytes: usize,
     /// What becomes of more.
     pub on_excess: OnExcess,
+    /// What becomes of a value that its column does not take.
+    pub on_wrong_type: OnWrongType,
 }
 
 /// What was done to the labels of rows to keep their limits.
@@ -50,6 +65,8 @@ pub struct LabelChanges {
     pub folded: usize,
     /// Labels that were not stored.
     pub dropped: usize,
+    /// Values of the wrong type for their column that became labels.
+    pub retyped: usize,
 }
 
 impl LabelLimits {
@@ -79,6 +96,7 @@ impl LabelChanges {
             truncated: self.truncated + other.truncated,
             folded: self.folded + other.folded,
             dropped: self.dropped + other.dropped,
+            retyped: self.retyped + other.retyped,
         }
     }
 
@@ -93,6 +111,7 @@ impl LabelChanges {
             (self.truncated, "label keys or values were cut"),
             (self.folded, "labels were too many and are in _folded"),
             (self.dropped, "labels were too many and are not stored, see _dropped"),
+            (self.retyped, "values did not fit the type of their column and are labels"),
         ];
         let told: Vec<String> = parts
             .iter()
@@ -112,6 +131,7 @@ impl Default for LabelLimits {
             max_key_bytes: 256,
             max_value_bytes: 32 * 1024,
             on_excess: OnExcess::default(),
+            on_wrong_type: OnWrongType::default(),
         }
     }
 }

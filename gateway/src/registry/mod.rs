@@ -22,7 +22,7 @@ pub use attributes::ValueType;
 pub use batch::{BatchError, TableBatch, TableRows};
 pub use column::{ColumnDef, ColumnType};
 pub use identifier::{Identifier, IdentifierError};
-pub use label_limits::{DROPPED_KEY, FOLDED_KEY, LabelChanges, LabelLimits, OnExcess};
+pub use label_limits::{DROPPED_KEY, FOLDED_KEY, LabelChanges, LabelLimits, OnExcess, OnWrongType};
 pub use rollup::{Dimension, Interval, Rollup};
 pub use saved::SavedTables;
 pub use service::{RegisterError, Registered, Registry};

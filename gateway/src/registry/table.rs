@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::column::{ColumnDef, ColumnType};
 use super::identifier::Identifier;
-use super::label_limits::LabelLimits;
+use super::label_limits::{LabelLimits, OnWrongType};
 use super::tenant::Tenant;
 use super::tiering::TieringPolicy;
 
@@ -223,6 +223,14 @@ impl TableDef {
     /// The limits of labels, of the column that has them.
     pub fn label_limits(&self) -> LabelLimits {
         self.spec.labels.unwrap_or_default()
+    }
+
+    /// Whether a value that this column does not take becomes a label.
+    pub fn takes_as_label(&self, column: usize) -> bool {
+        let may_be_null = self.columns().get(column).is_some_and(|def| def.nullable);
+        may_be_null
+            && self.label_column().is_some_and(|labels| labels != column)
+            && self.label_limits().on_wrong_type == OnWrongType::Label
     }
 
     /// Whether a later row replaces an earlier one with the same key.

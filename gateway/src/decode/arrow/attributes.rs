@@ -156,6 +156,7 @@ impl Conversion<'_> {
             max_key_bytes: MAX_KEY_BYTES,
             max_value_bytes: MAX_VALUE_BYTES,
             on_excess: OnExcess::DeadLetter,
+            ..LabelLimits::default()
         });
         if !entries.are_good(self.rules.forbids_nul(), &limits) {
             return Ok(None);

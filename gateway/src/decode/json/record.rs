@@ -198,13 +198,30 @@ impl<'c, 'b> RecordReader<'c, 'b> {
         let mut seen = Seen::default();
         for column in 0..self.bids.len() {
             let Some(bid) = self.bids[column].take() else { continue };
-            self.set_column(column, &bid, &mut seen)
-                .map_err(|reason| FieldError::new(self.sender_name(&bid), reason))?;
+            if let Err(reason) = self.set_column(column, &bid, &mut seen) {
+                if bid.role != Role::Plain || !self.leave_as_label(column, &bid) {
+                    return Err(FieldError::new(self.sender_name(&bid), reason));
+                }
+                continue;
+            }
             if bid.role == Role::Level {
                 seen.level = Some(bid.value);
             }
         }
         Ok(seen)
+    }
+
+    /// Lets a value that its column does not take become a label, if the table's policy says so. A value within an object is
+    /// in a label already.
+    fn leave_as_label(&mut self, column: usize, bid: &Bid<'b>) -> bool {
+        let table = self.rows.table();
+        let label_column = table.label_column().filter(|_| table.takes_as_label(column));
+        let Some(labels) = label_column.and_then(|labels| self.rows.attributes(labels)) else { return false };
+        labels.count_retyped();
+        if bid.inner.is_none() {
+            self.taken[bid.member] = false;
+        }
+        true
     }
 
     fn set_column(&mut self, column: usize, bid: &Bid<'b>, seen: &mut Seen<'b>) -> Result<(), String> {

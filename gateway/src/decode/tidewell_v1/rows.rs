@@ -48,7 +48,16 @@ impl RowWriter {
                 self.push_label(table, pair.key, entry)?;
                 continue;
             };
-            self.set(table, column, pair.value.get().unwrap_or_default())?;
+            if let Err(error) = self.set(table, column, pair.value.get().unwrap_or_default()) {
+                let label_column = table.table().label_column();
+                let takes_label = table.table().takes_as_label(column);
+                let Some(labels) = label_column.filter(|_| takes_label).and_then(|at| table.attributes(at))
+                else {
+                    return Err(error);
+                };
+                labels.count_retyped();
+                self.push_label(table, pair.key, entry)?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use serde_json::{Map, Value, json};
+use tidewell_proto::v1;
+use tidewell_proto::v1::ingest_client::IngestClient;
 
 use super::letters;
 use crate::harness::TestGateway;
@@ -76,7 +78,7 @@ async fn otlp_attributes_are_folded_by_default() {
 
 /// Scenario: two tables say what becomes of more than four labels: one counts them, the other refuses the record. A third
 /// policy makes no sense. A value of the wrong type for a column comes as well.
-/// Guarantees: each does as it says; the policy can be changed later; the wrong type is a dead letter whatever it says.
+/// Guarantees: each does as it says; the policy can be changed later; the wrong type is a dead letter by default.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_has_a_policy_of_its_own() {
     let gateway = TestGateway::start().await;
@@ -109,5 +111,69 @@ async fn a_table_has_a_policy_of_its_own() {
     let (_, replayed) =
         super::call(&gateway, reqwest::Method::POST, "/dead-letters/replay?target=strict").await;
     assert_eq!(replayed["replayed"], 1, "{replayed}");
+    gateway.stop().await;
+}
+
+/// Scenario: tables of both stores take values of the wrong type as labels; REST and `tidewell.v1` send such values for columns
+/// that may be NULL, one that may not and the time, beside good ones.
+/// Guarantees: where the column may be NULL the value is a label with its type, the sender is told and it is counted;
+/// elsewhere the record is a dead letter that names the column.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_the_wrong_type_become_labels_where_the_policy_says_so() {
+    let gateway = TestGateway::start().await;
+    for store in ["timescale", "clickhouse"] {
+        let table = json!({"table_name": store, "store": store, "labels": {"on_wrong_type": "label"}, "columns": [
+            {"name": "time", "type": "timestamp"}, {"name": "n", "type": "bigint"},
+            {"name": "must", "type": "double", "nullable": false},
+            {"name": "list", "type": "double[]"}, {"name": "labels", "type": "attributes"}]});
+        assert_eq!(gateway.post_json("/schema/register", &table).await.0, 201);
+        let path = format!("/write/{store}");
+        let records = json!([
+            {"n": "one", "must": 1, "list": [1.5, "x"], "other": true},
+            {"n": 2, "must": 2, "list": [2.5]},
+            {"n": 3, "must": "three"},
+            {"n": 4, "must": 4, "time": "never"},
+        ]);
+        let (status, answer) = gateway.post_json(&path, &records).await;
+        assert_eq!(
+            (status, &answer["accepted"], &answer["rejected"]),
+            (200, &json!(2), &json!(2)),
+            "{answer}"
+        );
+        let fields: Vec<_> = (0..2).map(|at| answer["errors"][at]["field"].clone()).collect();
+        assert_eq!(fields, ["must", "time"], "{answer}");
+        assert!(answer["warnings"].to_string().contains("2 values did not fit the type"), "{answer}");
+
+        let value = |kind| v1::Value { kind: Some(kind) };
+        let values = [
+            ("time".to_owned(), value(v1::value::Kind::StringValue("2026-01-01T00:00:00Z".to_owned()))),
+            ("n".to_owned(), value(v1::value::Kind::BoolValue(true))),
+            ("must".to_owned(), value(v1::value::Kind::DoubleValue(5.0))),
+        ];
+        let rows = v1::Rows { table: store.to_owned(), rows: vec![v1::Row { values: values.into() }] };
+        let records = Some(v1::write_request::Records::Rows(rows));
+        let request = v1::WriteRequest { records, ..v1::WriteRequest::default() };
+        let answer = IngestClient::new(gateway.channel().await).write(request).await.unwrap().into_inner();
+        assert_eq!((answer.accepted, answer.rejected), (1, 0), "{answer:?}");
+
+        let read = gateway.request(reqwest::Method::GET, &format!("/tables/{store}/rows?limit=9"));
+        let read: Value = read.send().await.unwrap().json().await.unwrap();
+        let mut rows = read["rows"].as_array().unwrap().clone();
+        rows.sort_by_key(|row| row["must"].as_f64().unwrap().to_bits());
+        let seen: Vec<Value> = rows.iter().map(|row| json!([row["n"], row["list"], row["labels"]])).collect();
+        assert_eq!(
+            seen,
+            [
+                json!([null, [], {"n": "one", "list": [1.5, "x"], "other": true}]),
+                json!([2, [2.5], {}]),
+                json!([null, [], {"n": true}]),
+            ]
+        );
+        letters(&gateway, &format!("?target={store}"), 2).await;
+        let metrics =
+            gateway.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        let counted = format!("tidewell_labels_changed_total{{table=\"{store}\",change=\"retyped\"}} 3");
+        assert!(metrics.lines().any(|line| line == counted), "{counted} is not in\n{metrics}");
+    }
     gateway.stop().await;
 }
