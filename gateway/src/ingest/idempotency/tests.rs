@@ -1,5 +1,6 @@
 //! Requests against a model that remembers everything, and many senders at once.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
