@@ -21,6 +21,7 @@ pub mod otlp;
 mod outcome;
 pub mod prometheus;
 mod promotion;
+pub mod routing;
 pub mod rules;
 pub mod severity;
 pub mod table_builder;
@@ -78,6 +79,8 @@ pub struct Decoded {
     pub rejected: Vec<RejectedRecord>,
     /// What was stored otherwise than sent, or stored in spite of a doubt; told to the sender where its protocol can.
     pub warnings: Vec<String>,
+    /// Rows that a route sent to a table.
+    pub routed: Vec<routing::Routed>,
 }
 
 /// A record that was refused: reported to the sender and kept as a dead letter.

@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::evolution::{self, Change, Effort};
+use super::route::{self, RouteRule, Signal};
+use super::saved::Known;
 use super::{
     SavedTables, Snapshot, SnapshotCell, StoreKind, TableDef, TableError, TableSpec, Tenant, builtin,
 };
@@ -169,7 +171,7 @@ impl Registry {
         let cell = Arc::new(SnapshotCell::default());
         let (saved, known) = directory.map(SavedTables::open).unzip();
         // Those of this version count, where an older one saved its own.
-        cell.publish(Snapshot::new(known.into_iter().flatten().chain(builtin::tables(&Tenant::default())?)));
+        cell.publish(snapshot_of(known.unwrap_or_default())?);
         Ok(Self {
             rows,
             stores: stores.into_iter().map(|store| (store.kind(), store)).collect(),
@@ -207,7 +209,7 @@ impl Registry {
                 }
             }
         }
-        let snapshot = Snapshot::new(tables);
+        let snapshot = Snapshot::new(tables).with_routes(self.rows.load_routes().await?);
         self.cell.publish(snapshot.clone());
         *refreshed = true;
         if let Some(saved) = self.saved.clone()
@@ -223,10 +225,7 @@ impl Registry {
     pub async fn reload_saved(&self) {
         let refreshed = self.refreshing.lock().await;
         let (Some(saved), false) = (self.saved.clone(), *refreshed) else { return };
-        let reload = move || -> Result<Snapshot, builtin::BuiltinError> {
-            Ok(Snapshot::new(saved.read().into_iter().chain(builtin::tables(&Tenant::default())?)))
-        };
-        match tokio::task::spawn_blocking(reload).await {
+        match tokio::task::spawn_blocking(move || snapshot_of(saved.read())).await {
             Ok(Ok(snapshot)) => self.cell.publish(snapshot),
             Ok(Err(error)) => tracing::error!(%error, "the saved tables cannot be published"),
             Err(error) => tracing::error!(%error, "the saved tables were not read"),
@@ -285,6 +284,7 @@ impl Registry {
     ) -> Result<Proposal, RegisterError> {
         let existing = self.rows.load_one(tenant, &spec.table_name).await?;
         let Decision { done, table, previous } = decide(tenant, spec, existing, how)?;
+        self.check_retirement(&table)?;
         let store = self.store(table.store())?;
         let change = TableChange { table: &table, previous: previous.as_ref(), allowed: how.allowed };
         let work = store.plan(&change).await?;
@@ -294,6 +294,19 @@ impl Registry {
     /// The last versions of a table, the newest first.
     pub async fn history(&self, tenant: &Tenant, table: &str) -> Result<Vec<PastVersion>, StoreError> {
         self.rows.history(tenant, table, MOST_VERSIONS).await
+    }
+
+    /// Puts these rules in place of those of a tenant's signal, and publishes them.
+    pub async fn set_routes(
+        &self,
+        tenant: &Tenant,
+        signal: Signal,
+        rules: &[RouteRule],
+        author: &str,
+    ) -> Result<(), RegisterError> {
+        route::check(rules)?;
+        self.rows.save_routes(tenant, signal, rules, author).await?;
+        Ok(self.refresh().await?)
     }
 
     /// The statements that would create the table.
@@ -317,6 +330,24 @@ impl Registry {
         })?
     }
 
+    /// A table that a route leads to would refuse what the route sends.
+    fn check_retirement(&self, table: &TableDef) -> Result<(), RegisterError> {
+        let snapshot = self.cell.load();
+        let Some(routes) = snapshot.routes(&table.tenant).filter(|_| table.is_retired()) else {
+            return Ok(());
+        };
+        let mut leading = routes.all().filter(|(_, rule)| rule.table.as_ref() == Some(table.name()));
+        match leading.next() {
+            None => Ok(()),
+            Some((signal, rule)) => {
+                let (signal, rule) = (signal.name(), &rule.name);
+                let reason =
+                    format!("rule {rule:?} of {signal} sends records there; instead: change the rules first");
+                Err(incompatible(table, reason))
+            }
+        }
+    }
+
     async fn register_now(
         &self,
         tenant: &Tenant,
@@ -325,6 +356,7 @@ impl Registry {
     ) -> Result<(Registered, Arc<TableDef>), RegisterError> {
         let lock = self.rows.lock(tenant, &spec.table_name).await?;
         let Decision { done, table, previous } = decide(tenant, spec, lock.load().await?, how)?;
+        self.check_retirement(&table)?;
         // Unchanged tables are prepared as well: that mends one whose change was cut short.
         let change = TableChange { table: &table, previous: previous.as_ref(), allowed: how.allowed };
         self.store(table.store())?.change(&change).await?;
@@ -335,6 +367,12 @@ impl Registry {
         self.refresh().await?;
         Ok((done, Arc::new(table)))
     }
+}
+
+/// What was saved, with the built-in tables of this version.
+fn snapshot_of(known: Known) -> Result<Snapshot, builtin::BuiltinError> {
+    let tables = known.tables.into_iter().chain(builtin::tables(&Tenant::default())?);
+    Ok(Snapshot::new(tables).with_routes(known.routes))
 }
 
 /// What a definition makes of the table that exists.

@@ -7,6 +7,7 @@
 //! | `GET /schema/{table}`, `GET /schema/tables/{table}` | gives a table's definition |
 //! | `DELETE` of these | retires the table: it takes no records any more, and its rows stay |
 //! | `GET /schema/{table}/history` | gives the versions that it had |
+//! | `/schema/routes` | which table a record goes to, see [`routing`] |
 //!
 //! A definition is sent flat, or with the columns under `schema`:
 //!
@@ -22,13 +23,15 @@
 //! version, or `If-None-Match: *`, makes 412 of anything unexpected. A definition that contradicts the table that exists is
 //! answered with 409 and the compatible way; one for which rows are written anew needs `?allow=rewrite`.
 
+mod routing;
+
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -52,6 +55,10 @@ pub(crate) const MAX_DEFINITION_BYTES: usize = 256 * 1024;
 pub fn routes() -> Router<Shared> {
     let only = |allow: &'static str| move || async move { Rejection::MethodNotAllowed { allow } };
     let mut routes = Router::new().route("/schema/register", post(register).fallback(only("POST")));
+    routes = routes.route("/schema/routes", get(routing::all).fallback(only("GET, HEAD"))).route(
+        "/schema/routes/{signal}",
+        put(routing::replace).delete(routing::remove).fallback(only("PUT, DELETE")),
+    );
     for list in ["/schema", "/schema/tables"] {
         routes = routes.route(list, get(tables).fallback(only("GET, HEAD")));
     }

@@ -24,6 +24,7 @@ mod prepare;
 mod progress;
 mod read;
 mod table_registry;
+mod table_routes;
 mod widened;
 
 use std::collections::HashMap;

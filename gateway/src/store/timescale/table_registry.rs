@@ -1,12 +1,15 @@
 //! The rows of `table_registry`: definitions of tables in Postgres, shared by all gateways.
 
+use std::collections::HashMap;
+
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::error::{from_pool, from_postgres, schema_error};
-use crate::registry::{Identifier, TableDef, TableSpec, Tenant};
+use super::table_routes;
+use crate::registry::{Identifier, RouteRule, Routes, Signal, TableDef, TableSpec, Tenant};
 use crate::store::StoreError;
 
 /// One row: a table's definition and its version.
@@ -94,12 +97,29 @@ impl TableRegistry {
             .query_one(
                 "SELECT coalesce(md5(string_agg(line, ',' ORDER BY line)), '') FROM (
                      SELECT format('%s/%s:%s', tenant, table_name, xmin) FROM table_registry
+                     UNION ALL SELECT format('%s/%s/%s:%s', tenant, signal, position, xmin) FROM table_routes
                  ) AS lines (line)",
                 &[],
             )
             .await
             .map_err(|error| from_postgres(&error))?;
         Ok(row.get(0))
+    }
+
+    /// The routes of all tenants.
+    pub async fn load_routes(&self) -> Result<HashMap<Tenant, Routes>, StoreError> {
+        table_routes::load(&self.pool).await
+    }
+
+    /// Puts these rules in place of those of a tenant's signal.
+    pub async fn save_routes(
+        &self,
+        tenant: &Tenant,
+        signal: Signal,
+        rules: &[RouteRule],
+        author: &str,
+    ) -> Result<(), StoreError> {
+        table_routes::save(&self.pool, tenant, signal, rules, author).await
     }
 
     /// The versions that a table had, the last one first; at most `most` of them.

@@ -3,6 +3,7 @@
 mod concurrency;
 mod evolution;
 mod register;
+mod routes;
 mod under_load;
 
 use std::time::{SystemTime, UNIX_EPOCH};
