@@ -3,7 +3,7 @@
 //! 1. admit: the request's bytes are taken from the budget of what may be under way; none left means
 //!    [`Rejection::Overloaded`];
 //! 2. recognise a repetition ([`idempotency`]), which gets the first one's answer;
-//! 3. decode, off the async threads when the request is large;
+//! 3. decode, off the async threads when the request is large, and send records where the routes say;
 //! 4. slow down or refuse when a log is nearly full ([`load`]);
 //! 5. make the records that were refused durable as dead letters, before anything else, so that a failure here leaves
 //!    nothing half-kept;
@@ -20,6 +20,7 @@ pub mod answer;
 pub mod idempotency;
 pub mod load;
 mod options;
+mod preview;
 pub mod replay;
 mod rights;
 mod submission;
@@ -31,20 +32,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::ProtocolFamily;
-use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded};
+use crate::decode::{DecodeContext, DecodeError, DecodeLimits, Decoded, RejectedRecord, routing};
 use crate::deliver::Delivery;
 use crate::fault_point;
 use crate::memory::{MemoryBudget, MemoryGrant};
 use crate::observe::Metrics;
-use crate::registry::{Snapshot, SnapshotCell, TableBatch, Tenant};
+use crate::registry::{RouteRequest, Routes, Snapshot, SnapshotCell, TableBatch, Tenant};
 use crate::rejection::Rejection;
 
 use idempotency::{Begun, Idempotency};
 use load::{LoadSignal, LogLoad};
 pub use options::{
     ACK_HEADER, AckLevel, BadRecords, IdempotencyKey, InvalidKey, KEY_HEADERS, LOWEST_ACK, Payload,
-    RequestOptions, SUPPRESSED_HEADER, UnknownAckLevel,
+    RequestOptions, SUPPRESSED_HEADER, TABLE_HEADER, UnknownAckLevel,
 };
+pub use preview::{Preview, PreviewTable};
 pub use rights::{Rights, Scope, TablePattern};
 use submission::Submission;
 
@@ -194,6 +196,13 @@ pub struct RecordError {
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl RecordError {
+    /// What a sender hears of a refused record.
+    fn of(record: &RejectedRecord) -> Self {
+        Self { index: record.index, field: record.error.field.clone(), reason: record.error.reason.clone() }
+    }
 }
 
 /// Limits of what is under way.
@@ -385,7 +394,7 @@ impl Ingest {
         };
         // From here on the decoder alone holds the bytes: their memory is exchanged for that of the rows.
         drop(payload);
-        let (decoded, memory) = self.decode(caller, body_memory, decode).await?;
+        let (decoded, memory) = self.decode(caller, &options, body_memory, decode).await?;
         caller.rights.require_decoded(&decoded)?;
         let submission = Submission {
             tables: self.tables(),
@@ -440,6 +449,7 @@ impl Ingest {
     async fn decode<F>(
         &self,
         caller: &Caller,
+        options: &RequestOptions,
         mut memory: MemoryGrant,
         decode: F,
     ) -> Result<(Decoded, MemoryGrant), Rejection>
@@ -449,10 +459,15 @@ impl Ingest {
         let tables = self.tables();
         let tenant = caller.tenant.clone();
         let limits = self.limits.decode;
+        let routing = tables.routes(&tenant).map(|routes| Routing::new(routes, caller, options));
         let apart = memory.bytes() >= DECODE_APART_FROM_BYTES;
         let run = move || {
-            let decoded =
-                decode(&DecodeContext { tables: &tables, tenant: &tenant, now_nanos: now(), limits })?;
+            let context = DecodeContext { tables: &tables, tenant: &tenant, now_nanos: now(), limits };
+            let decoded = decode(&context)?;
+            let decoded = match &routing {
+                Some(routing) => routing.apply(decoded, &context)?,
+                None => decoded,
+            };
             let decoded = with_label_warnings(decoded);
             let rows: usize = decoded.batches.iter().map(TableBatch::memory_bytes).sum();
             let refused: usize = decoded.rejected.iter().map(|record| record.payload.len()).sum();
@@ -470,6 +485,24 @@ impl Ingest {
         tokio::task::spawn_blocking(run)
             .await
             .map_err(|error| Rejection::Internal(format!("decoding ended early: {error}")))?
+    }
+}
+
+/// The routes of a request, and what it says of all its records.
+struct Routing {
+    routes: Arc<Routes>,
+    caller: String,
+    header: Option<Box<str>>,
+}
+
+impl Routing {
+    fn new(routes: &Arc<Routes>, caller: &Caller, options: &RequestOptions) -> Self {
+        Self { routes: Arc::clone(routes), caller: caller.name.clone(), header: options.table.clone() }
+    }
+
+    fn apply(&self, decoded: Decoded, context: &DecodeContext<'_>) -> Result<Decoded, DecodeError> {
+        let request = RouteRequest { caller: &self.caller, header: self.header.as_deref() };
+        routing::route(decoded, &self.routes, request, context)
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `MethodNotAllowed` | 405 and `Allow` | `UNIMPLEMENTED` | no |
 //! | `RequestTimeout` | 408 | `DEADLINE_EXCEEDED` | Vector and gRPC clients do |
 //! | `Conflict` | 409 | `FAILED_PRECONDITION` | no |
+//! | `PreconditionFailed` | 412 | `ABORTED` | after reading what there is |
 //! | `TooLarge` | 413 | `RESOURCE_EXHAUSTED` without `RetryInfo` | no |
 //! | `UnsupportedMediaType`, `UnsupportedEncoding` | 415 | `UNIMPLEMENTED` | no |
 //! | `Overloaded` | 429 and `Retry-After` | `UNAVAILABLE` and `RetryInfo` | yes |
@@ -62,6 +63,9 @@ pub enum Rejection {
     /// The request contradicts what exists.
     #[error("{0}")]
     Conflict(String),
+    /// What exists is not what the request takes it for.
+    #[error("{0}")]
+    PreconditionFailed(String),
     /// A limit of size is exceeded; the same request will always be.
     #[error("{0}")]
     TooLarge(String),
@@ -116,6 +120,7 @@ impl Rejection {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTimeout(_) => "request_timeout",
             Self::Conflict(_) => "conflict",
+            Self::PreconditionFailed(_) => "precondition_failed",
             Self::TooLarge(_) => "too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::UnsupportedEncoding(_) => "unsupported_encoding",
@@ -135,6 +140,7 @@ impl Rejection {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -154,6 +160,7 @@ impl Rejection {
             Self::NotFound(_) => Code::NotFound,
             Self::RequestTimeout(_) => Code::DeadlineExceeded,
             Self::Conflict(_) => Code::FailedPrecondition,
+            Self::PreconditionFailed(_) => Code::Aborted,
             Self::TooLarge(_) => Code::ResourceExhausted,
             Self::MethodNotAllowed { .. } | Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => {
                 Code::Unimplemented
@@ -253,7 +260,7 @@ impl From<DecodeError> for Rejection {
         match error {
             DecodeError::Malformed(_) => Self::Malformed(text),
             DecodeError::TooLarge(_) => Self::TooLarge(text),
-            DecodeError::NoTable(_) => Self::NotFound(text),
+            DecodeError::NoTable(_) | DecodeError::Retired(_) => Self::NotFound(text),
             DecodeError::OwnTable(_) => Self::Forbidden(text),
             DecodeError::Internal(_) => Self::Internal(text),
         }
@@ -305,9 +312,10 @@ impl From<RegisterError> for Rejection {
         match error {
             RegisterError::Invalid(_) => Self::Malformed(text),
             // The store has a table of this name that is not the registry's: a person must decide.
-            RegisterError::Incompatible { .. } | RegisterError::Store(StoreError::Schema { .. }) => {
-                Self::Conflict(text)
-            }
+            RegisterError::Incompatible { .. }
+            | RegisterError::Rewrites { .. }
+            | RegisterError::Store(StoreError::Schema { .. }) => Self::Conflict(text),
+            RegisterError::Unexpected(_) => Self::PreconditionFailed(text),
             RegisterError::Store(_) => Self::unavailable(text),
         }
     }

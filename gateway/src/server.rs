@@ -28,7 +28,7 @@ use crate::registry::builtin::BuiltinError;
 use crate::registry::{Registry, StoreKind};
 use crate::reload::{self, ReadError, Reload};
 use crate::store::clickhouse::ClickHouse;
-use crate::store::timescale::{TableRegistry, Timescale};
+use crate::store::timescale::{RegistryNotices, TableRegistry, Timescale};
 use crate::store::{Store, StoreError, migrate};
 use crate::tier::Tiering;
 use crate::tier::read::Reader;
@@ -338,7 +338,7 @@ async fn follow_registry(shared: Shared, stop: CancellationToken) {
         () = shared.delivery.prepared(StoreKind::Timescale) => {}
         () = stop.cancelled() => return,
     }
-    shared.registry.follow(stop).await;
+    shared.registry.follow(RegistryNotices::new(&shared.config.timescale), stop).await;
 }
 
 async fn watch_stores(shared: Shared, stop: CancellationToken) {

@@ -14,8 +14,8 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 use super::attributes::AttributesColumn;
-use crate::registry::ColumnType;
 use crate::registry::column::list_item;
+use crate::registry::{ColumnType, Literal};
 
 /// Longest total of one text column in one batch, in bytes: Arrow's `Utf8` has signed 32-bit offsets.
 pub const MAX_COLUMN_BYTES: usize = i32::MAX as usize;
@@ -209,6 +209,18 @@ impl Column {
             Self::DoubleArray(column) => column.offsets.len() - 1,
             Self::BigIntArray(column) => column.offsets.len() - 1,
             Self::TextArray(column) => column.offsets.len() - 1,
+        }
+    }
+
+    /// Adds a value of the column's own type; one of another type is left out.
+    pub(super) fn push_literal(&mut self, value: Literal<'_>) {
+        match (self, value) {
+            (Self::Double(column), Literal::Double(value)) => column.push(Some(value)),
+            (Self::BigInt(column), Literal::Int(value)) => column.push(Some(value)),
+            (Self::Integer(column), Literal::Int(value)) => column.push(i32::try_from(value).ok()),
+            (Self::Boolean(column), Literal::Bool(value)) => column.push(Some(value)),
+            (Self::Text(column), Literal::Text(value)) => column.push(Some(value.as_bytes())),
+            _ => {}
         }
     }
 

@@ -20,6 +20,8 @@ pub mod loki;
 pub mod otlp;
 mod outcome;
 pub mod prometheus;
+mod promotion;
+pub mod routing;
 pub mod rules;
 pub mod severity;
 pub mod table_builder;
@@ -77,6 +79,8 @@ pub struct Decoded {
     pub rejected: Vec<RejectedRecord>,
     /// What was stored otherwise than sent, or stored in spite of a doubt; told to the sender where its protocol can.
     pub warnings: Vec<String>,
+    /// Rows that a route sent to a table.
+    pub routed: Vec<routing::Routed>,
 }
 
 /// A record that was refused: reported to the sender and kept as a dead letter.
@@ -126,6 +130,11 @@ pub enum DecodeError {
     /// The table is not one that callers write.
     #[error("table {0:?} is written by the gateway itself")]
     OwnTable(String),
+    /// The table takes no records any more.
+    #[error(
+        "table {0:?} is retired and takes no records: send them to another, or register it with \"retired\": false"
+    )]
+    Retired(String),
     /// A mistake of ours.
     #[error("internal error while decoding: {0}")]
     Internal(String),
@@ -137,13 +146,18 @@ impl<'a> DecodeContext<'a> {
         if builtin::is_written_by_gateway(name) {
             return Err(DecodeError::OwnTable(name.to_owned()));
         }
-        self.tables.table(self.tenant, name).ok_or_else(|| DecodeError::NoTable(name.to_owned()))
+        self.table(name)
     }
 
     /// A builder for rows of the tenant's table `name`.
     pub fn builder(&self, name: &str) -> Result<TableBuilder, DecodeError> {
+        self.table(name).map(|table| TableBuilder::new(std::sync::Arc::clone(table), self))
+    }
+
+    fn table(&self, name: &str) -> Result<&'a std::sync::Arc<TableDef>, DecodeError> {
         match self.tables.table(self.tenant, name) {
-            Some(table) => Ok(TableBuilder::new(std::sync::Arc::clone(table), self)),
+            Some(table) if table.is_retired() => Err(DecodeError::Retired(name.to_owned())),
+            Some(table) => Ok(table),
             None => Err(DecodeError::NoTable(name.to_owned())),
         }
     }

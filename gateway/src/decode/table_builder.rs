@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use super::attributes::AttributesColumn;
 use super::columns::{Column, MAX_COLUMN_BYTES};
 use super::rules::{NUL_REASON, RowRules};
-use super::{DecodeContext, FieldError};
+use super::{DecodeContext, FieldError, promotion};
 use crate::registry::{ColumnDef, ColumnType, LabelChanges, TableBatch, TableDef};
 
 /// Rows of one table under construction.
@@ -270,12 +270,13 @@ impl TableBuilder {
             _ => sum,
         });
         let internal = |error: &dyn std::fmt::Display| super::DecodeError::Internal(error.to_string());
-        let columns = self
+        let mut columns = self
             .columns
             .into_iter()
             .map(Column::finish)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| internal(&error))?;
+        promotion::fill(&self.table, &self.rules, &mut columns);
         let rows = RecordBatch::try_new(Arc::clone(self.table.arrow()), columns)
             .map_err(|error| internal(&error))?;
         let batch = TableBatch::new(self.table, rows).map_err(|error| internal(&error))?;
@@ -301,6 +302,12 @@ impl TableBuilder {
                 continue;
             }
             if column.rows() > self.rows {
+                continue;
+            }
+            if let Some(value) = def.default_value() {
+                let before = column.bytes();
+                column.push_literal(value);
+                self.open_bytes += column.bytes() - before;
                 continue;
             }
             let null = def.holds_null();

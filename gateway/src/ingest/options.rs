@@ -19,6 +19,9 @@ pub const KEY_HEADERS: [&str; 2] = ["idempotency-key", "tidewell-idempotency-key
 /// The header and metadata key of the answer to a repetition: nothing was stored again.
 pub const SUPPRESSED_HEADER: &str = "tidewell-suppressed";
 
+/// The header and metadata key whose value routes may ask for.
+pub const TABLE_HEADER: &str = "tidewell-table";
+
 /// The lowest level that any answer gives: what the header of a stream names, whose batches are yet to come.
 pub const LOWEST_ACK: AckLevel = AckLevel::Durable;
 
@@ -69,6 +72,8 @@ pub struct RequestOptions {
     pub key: Option<IdempotencyKey>,
     /// What one bad record does to its neighbours.
     pub bad_records: BadRecords,
+    /// What its header [`TABLE_HEADER`] says.
+    pub table: Option<Box<str>>,
 }
 
 /// A request as it was sent, decompressed: its size is what admission counts, and its content what a repetition is

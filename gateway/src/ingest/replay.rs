@@ -105,6 +105,7 @@ async fn send(
         ack: Some(AckLevel::Durable),
         key: Some(key),
         bad_records: BadRecords::RefuseAll,
+        table: None,
     };
     let refused_at = chrono::DateTime::<chrono::Utc>::from(letter.time).timestamp_nanos_opt();
     let table = letter.target.clone();

@@ -168,11 +168,7 @@ fn stored_key(identity: &Identity, receipt: &Receipt) -> StoredKey {
 }
 
 fn receipt(decoded: &Decoded, ack: AckLevel) -> Receipt {
-    let errors = decoded.rejected.iter().take(MAX_LISTED_ERRORS).map(|rejected| RecordError {
-        index: rejected.index,
-        field: rejected.error.field.clone(),
-        reason: rejected.error.reason.clone(),
-    });
+    let errors = decoded.rejected.iter().take(MAX_LISTED_ERRORS).map(RecordError::of);
     Receipt {
         accepted: decoded.accepted,
         rejected: decoded.rejected.len(),

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::registry::{StoreKind, TableDef};
     use crate::store::read::{ReadQuery, RowStream};
-    use crate::store::{Cut, StoreError};
+    use crate::store::{Cut, StoreError, TableChange, Work};
 
     /// Answers probes as told, and nothing else.
     #[derive(Debug)]
@@ -264,7 +264,10 @@ mod tests {
         fn ddl(&self, _: &TableDef) -> Vec<String> {
             Vec::new()
         }
-        async fn prepare(&self, _: &TableDef) -> Result<(), StoreError> {
+        async fn plan(&self, _: &TableChange<'_>) -> Result<Vec<Work>, StoreError> {
+            Ok(Vec::new())
+        }
+        async fn change(&self, _: &TableChange<'_>) -> Result<(), StoreError> {
             Ok(())
         }
         async fn write(&self, _: &Cut) -> Result<(), StoreError> {
@@ -327,7 +330,10 @@ mod tests {
             fn ddl(&self, _: &TableDef) -> Vec<String> {
                 Vec::new()
             }
-            async fn prepare(&self, _: &TableDef) -> Result<(), StoreError> {
+            async fn plan(&self, _: &TableChange<'_>) -> Result<Vec<Work>, StoreError> {
+                Ok(Vec::new())
+            }
+            async fn change(&self, _: &TableChange<'_>) -> Result<(), StoreError> {
                 Ok(())
             }
             async fn write(&self, _: &Cut) -> Result<(), StoreError> {

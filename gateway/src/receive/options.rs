@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `tidewell-ack` | the level asked for: `durable` or `stored` | the level given |
 //! | `idempotency-key`, `tidewell-idempotency-key` | a name for the request, 1 to 255 printable bytes | |
+//! | `tidewell-table` | what routes may ask for, see [`crate::registry::route`] | |
 //! | `tidewell-suppressed` | | `true`: a repetition, of which nothing was stored again |
 //!
 //! What cannot be understood refuses the request: a sender that asks for more than it gets would find out too late.
@@ -13,12 +14,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::ingest::{
     ACK_HEADER, AckLevel, IdempotencyKey, KEY_HEADERS, Receipt, RequestOptions, SUPPRESSED_HEADER,
+    TABLE_HEADER,
 };
 use crate::rejection::Rejection;
 
 /// Reads the options of one request.
 pub(super) fn of_request(headers: &HeaderMap) -> Result<RequestOptions, Rejection> {
-    Ok(RequestOptions { ack: ack(headers)?, key: key(headers)?, ..RequestOptions::default() })
+    let table =
+        only_value(headers, TABLE_HEADER)?.map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    Ok(RequestOptions { ack: ack(headers)?, key: key(headers)?, table, ..RequestOptions::default() })
 }
 
 /// Reads the options of a call with many batches. Each has a name of its own or none; `in_batch` says where.

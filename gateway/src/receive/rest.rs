@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `errors` lists the first 100; all are in `dead_letters`. With `?strict` one bad record refuses the request, and
-//! nothing of it is stored or kept. Refusals of whole requests have the shape of [`super::http_answer`]. Headers ask for
+//! nothing of it is stored or kept. With `?dry_run` nothing is stored or kept in any case, and the answer has `tables`: where
+//! rows would go, and by which rule. Refusals of whole requests have the shape of [`super::http_answer`]. Headers ask for
 //! a level of acknowledgement and name the request, see [`super::options`]; `"suppressed":true` is in the answer to a
 //! repetition.
 //!
@@ -32,7 +33,9 @@ use super::media_type::BodyFormat;
 use super::options;
 use super::{Shared, auth, caller_of};
 use crate::decode::{DecodeContext, DecodeError, Decoded, arrow, json, lines};
-use crate::ingest::{BadRecords, Caller, Payload, Protocol, Receipt, RecordError, RequestOptions, Scope};
+use crate::ingest::{
+    BadRecords, Caller, Payload, Preview, Protocol, Receipt, RecordError, RequestOptions, Scope,
+};
 use crate::registry::{TableKind, builtin};
 use crate::rejection::Rejection;
 
@@ -100,6 +103,15 @@ async fn write(
         Err(rejection) => return intake.refuse(rejection).into_response(),
     };
     let (options, payload) = (write.options.clone(), write.payload(body.clone()));
+    if write.dry_run {
+        let caller = intake.caller().clone();
+        let preview =
+            shared.ingest.preview(&caller, options, payload, move |context| write.decode(&body, context));
+        return match preview.await {
+            Ok(preview) => preview_answer(preview),
+            Err(rejection) => intake.refuse(rejection).into_response(),
+        };
+    }
     match intake.receive(options, payload, move |context| write.decode(&body, context)).await {
         Ok(receipt) => answer(receipt),
         Err(rejection) => rejection.into_response(),
@@ -111,6 +123,7 @@ struct Write {
     table: String,
     format: BodyFormat,
     options: RequestOptions,
+    dry_run: bool,
 }
 
 async fn prepare(
@@ -122,7 +135,7 @@ async fn prepare(
 ) -> Result<(Write, Bytes), Rejection> {
     let name = table_name(name)?;
     let table = writable_table(&name)?.to_owned();
-    let bad_records = bad_records(parameters)?;
+    let (bad_records, dry_run) = read_parameters(parameters)?;
     // Before the body is read: a table that does not exist, or is not the caller's, is told without it.
     let kind = table_kind(shared, intake.caller(), &table)?;
     let Arrived { options, headers, body } = intake.read(request).await?;
@@ -132,7 +145,7 @@ async fn prepare(
         let reason = format!("text/plain is for logs only: send JSON or Arrow to {table:?}");
         return Err(Rejection::UnsupportedMediaType(reason));
     }
-    Ok((Write { table, format, options }, body))
+    Ok((Write { table, format, options, dry_run }, body))
 }
 
 impl Write {
@@ -169,30 +182,48 @@ fn writable_table(name: &str) -> Result<&str, Rejection> {
     Ok(table)
 }
 
-fn bad_records(parameters: &Parameters) -> Result<BadRecords, Rejection> {
-    let mut bad_records = BadRecords::KeepApart;
+/// What becomes of bad records, and whether nothing is stored.
+fn read_parameters(parameters: &Parameters) -> Result<(BadRecords, bool), Rejection> {
+    let (mut strict, mut dry_run) = (false, false);
     for (name, value) in parameters {
-        bad_records = match (name.as_str(), value.as_str()) {
-            ("strict", "" | "true" | "1") => BadRecords::RefuseAll,
-            ("strict", "false" | "0") => BadRecords::KeepApart,
-            ("strict", _) => {
-                return Err(Rejection::Malformed(format!("strict={value:?}: leave the value out")));
-            }
+        let parameter = match name.as_str() {
+            "strict" => &mut strict,
+            "dry_run" => &mut dry_run,
             _ => {
-                return Err(Rejection::Malformed(format!(
-                    "parameter {name:?} is unknown: only strict is known"
-                )));
+                let reason = format!("parameter {name:?} is unknown: strict and dry_run are known");
+                return Err(Rejection::Malformed(reason));
             }
         };
+        *parameter = match value.as_str() {
+            "" | "true" | "1" => true,
+            "false" | "0" => false,
+            _ => return Err(Rejection::Malformed(format!("{name}={value:?}: leave the value out"))),
+        };
     }
-    Ok(bad_records)
+    Ok((if strict { BadRecords::RefuseAll } else { BadRecords::KeepApart }, dry_run))
+}
+
+/// The status is the one that the request would get.
+fn preview_answer(preview: Preview) -> Response {
+    let status = answer_status(preview.accepted, preview.rejected);
+    let mut answer = serde_json::json!({ "dry_run": true });
+    if let (Some(answer), Ok(serde_json::Value::Object(preview))) =
+        (answer.as_object_mut(), serde_json::to_value(preview))
+    {
+        answer.extend(preview);
+    }
+    Json(status, answer).into_response()
+}
+
+fn answer_status(accepted: usize, rejected: usize) -> StatusCode {
+    if accepted > 0 || rejected == 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST }
 }
 
 fn answer(receipt: Receipt) -> Response {
     let mut headers = http::HeaderMap::new();
     options::describe(&receipt, &mut headers);
     let Receipt { accepted, rejected, errors, ack, warnings, suppressed } = receipt;
-    let status = if accepted > 0 || rejected == 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let status = answer_status(accepted, rejected);
     let body = WriteAnswer { accepted, rejected, ack: ack.name(), errors, warnings, suppressed };
     let mut response = Json(status, body).into_response();
     response.headers_mut().extend(headers);

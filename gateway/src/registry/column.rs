@@ -27,7 +27,11 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use super::constant::{Constant, Literal, check_plain_text};
 use super::identifier::Identifier;
+
+/// Longest key of a promoted label: it is part of the DDL.
+const MAX_LABEL_BYTES: usize = 128;
 
 /// What a column holds. The module's table says how each type looks in Arrow and in each store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,6 +97,13 @@ pub struct ColumnDef {
     /// `attributes` and arrays are never NULL.
     #[serde(default = "nullable_unless_said")]
     pub nullable: bool,
+    /// What a record gets that leaves the column out, instead of NULL or the empty value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Constant>,
+    /// The label whose value the column holds as well: a promoted label. The label stays where it is; a record that has
+    /// the column under its own name keeps that value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
 }
 
 fn nullable_unless_said() -> bool {
@@ -156,6 +167,52 @@ impl ColumnDef {
     /// Whether NULL may be stored: never for maps and lists.
     pub fn holds_null(&self) -> bool {
         self.nullable && !self.kind.is_container()
+    }
+
+    /// What a record gets that leaves the column out, if the definition says so.
+    pub fn default_value(&self) -> Option<Literal<'_>> {
+        self.default.as_ref().and_then(|default| default.literal(self.kind).ok())
+    }
+
+    /// Whether the column is called as the label that it holds. A field of this name is the label then, whatever its type,
+    /// so that no record is refused for a label that was promoted.
+    pub fn is_named_as_its_label(&self) -> bool {
+        self.label.as_deref() == Some(self.name.as_str())
+    }
+
+    /// Whether rows that were stored before the column was there can do without a value of their own.
+    pub fn can_be_added(&self) -> bool {
+        self.holds_null() || self.kind.is_container() || self.default.is_some()
+    }
+
+    /// Whether default and label fit the column; the error names the field and the reason.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        if let Some(default) = &self.default {
+            default.literal(self.kind).map_err(|reason| ("default", reason))?;
+        }
+        let Some(label) = &self.label else { return Ok(()) };
+        if !matches!(
+            self.kind,
+            ColumnType::Text
+                | ColumnType::LowCardinalityText
+                | ColumnType::Double
+                | ColumnType::BigInt
+                | ColumnType::Boolean
+        ) {
+            let reason = format!(
+                "a label cannot be promoted to {}: use text, low_cardinality_text, double, bigint or boolean",
+                self.kind.name()
+            );
+            return Err(("label", reason));
+        }
+        if !self.holds_null() || self.default.is_some() {
+            let reason = "not every record has the label: make the column nullable, without a default";
+            return Err(("label", reason.to_owned()));
+        }
+        if label.is_empty() {
+            return Err(("label", "is empty".to_owned()));
+        }
+        check_plain_text(label, MAX_LABEL_BYTES).map_err(|reason| ("label", reason))
     }
 
     /// The Arrow field of this column.

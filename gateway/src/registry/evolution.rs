@@ -1,15 +1,30 @@
-//! Which changes of a table its store can make while writes go on.
+//! Which changes of a table its store can make while writes go on: two definitions in, what it takes to get from one to
+//! the other out.
 //!
-//! | change | |
-//! |---|---|
-//! | a new nullable column, attributes or array column | compatible |
-//! | another accepted time window, other limits of labels, another policy of tiering | compatible |
-//! | a column that the new definition leaves out | stays: registering a subset is not a request to drop |
-//! | no column at all | what the definition leaves out is what the table has: its policies alone are changed |
-//! | another type, nullability, store, kind, time column, label column, key, partition width | refused |
-//! | a new column that is not nullable | refused: the rows that exist have no value for it |
+//! The rules are the table in `docs/schema.md`, and there is a test for each of its cells. What a definition leaves out
+//! stays: registering a part of a table is not a request to drop the rest.
 
-use super::{ColumnDef, StoreKind, TableDef, TableKind, TableSpec};
+mod columns;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use super::{StoreKind, TableDef, TableKind, TableSpec};
+use columns::column;
+
+/// Records that are no older than this are never from before 1970; see the sort key of logs in ClickHouse.
+const FIFTY_YEARS_SECONDS: u64 = 50 * 365 * 86_400;
+
+/// What a store may do to its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Effort {
+    /// What does not hold up those who write.
+    #[default]
+    Online,
+    /// Besides, what reads and writes all rows anew; Timescale locks the table for as long.
+    Rewrite,
+}
 
 /// What it takes to turn one definition into another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,65 +32,46 @@ pub enum Change {
     /// Nothing.
     None,
     /// The store adds what is missing; the definition that results.
-    Compatible(Box<TableSpec>),
+    Online(Box<TableSpec>),
+    /// The store writes rows anew.
+    Rewriting {
+        /// The definition that results.
+        spec: Box<TableSpec>,
+        /// What makes it necessary.
+        because: Vec<String>,
+    },
 }
 
-/// Compares what exists with what is wanted; an error is the reason for a refusal, with the compatible way.
-pub fn compare(existing: &TableDef, wanted: &TableDef) -> Result<Change, String> {
-    let (old, new) = (&existing.spec, &wanted.spec);
-    let differs =
-        |what: &str| Err(format!("its {what} cannot be changed: register a table with another name"));
-    if old.store != new.store {
-        return differs("store");
+/// Why one definition cannot become another, and what can be done instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incompatible {
+    /// What differs.
+    pub reason: String,
+    /// The compatible way to much the same end.
+    pub instead: String,
+}
+
+impl Incompatible {
+    fn new(reason: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self { reason: reason.into(), instead: instead.into() }
     }
-    if old.kind != new.kind {
-        return differs("kind");
-    }
-    if old.key != new.key {
-        return differs("key");
-    }
-    if old.time_column != new.time_column {
-        return differs("time column");
-    }
-    if new.label_column.is_some() && old.label_column.is_some() && old.label_column != new.label_column {
-        return differs("label column");
-    }
-    if new.partition_seconds.is_some() && old.partition_seconds != new.partition_seconds {
-        return differs("partition width");
-    }
-    let mut result = old.clone();
-    for column in &new.columns {
-        match old.columns.iter().find(|known| known.name == column.name) {
-            Some(known) => same_column(known, column)?,
-            None if column.holds_null() || column.kind.is_container() => result.columns.push(column.clone()),
-            None => {
-                return Err(format!(
-                    "the new column {:?} is not nullable, but there are rows without a value: make it nullable",
-                    column.name
-                ));
-            }
+}
+
+/// A definition completed by what the table has wherever it says nothing, so that a part of a table is a definition as
+/// well. One without columns is of the policies alone, and says neither store nor kind.
+pub fn complete(existing: &TableSpec, mut wanted: TableSpec) -> TableSpec {
+    if wanted.columns.is_empty() {
+        if wanted.store == StoreKind::default() {
+            wanted.store = existing.store;
+        }
+        if wanted.kind == TableKind::default() {
+            wanted.kind = existing.kind;
         }
     }
-    if result.label_column.is_none() {
-        result.label_column.clone_from(&new.label_column);
-    }
-    result.labels = new.labels.or(old.labels);
-    result.accept_past_seconds = new.accept_past_seconds.or(old.accept_past_seconds);
-    result.accept_future_seconds = new.accept_future_seconds.or(old.accept_future_seconds);
-    if new.tiering.is_some() {
-        result.tiering.clone_from(&new.tiering);
-    }
-    Ok(if result == *old { Change::None } else { Change::Compatible(Box::new(result)) })
-}
-
-/// A definition without columns, completed by what the table has wherever it says nothing.
-pub fn complete(existing: &TableSpec, mut wanted: TableSpec) -> TableSpec {
-    wanted.columns.clone_from(&existing.columns);
-    if wanted.store == StoreKind::default() {
-        wanted.store = existing.store;
-    }
-    if wanted.kind == TableKind::default() {
-        wanted.kind = existing.kind;
+    for column in &existing.columns {
+        if !wanted.columns.iter().any(|wanted| wanted.name == column.name) {
+            wanted.columns.push(column.clone());
+        }
     }
     if wanted.key.is_empty() {
         wanted.key.clone_from(&existing.key);
@@ -86,59 +82,139 @@ pub fn complete(existing: &TableSpec, mut wanted: TableSpec) -> TableSpec {
     wanted
 }
 
-fn same_column(known: &ColumnDef, wanted: &ColumnDef) -> Result<(), String> {
-    if known.kind != wanted.kind {
-        return Err(format!(
-            "column {:?} is {} and cannot become {}: add a column with another name",
-            known.name,
-            known.kind.name(),
-            wanted.kind.name()
-        ));
+/// Compares what exists with what is wanted.
+pub fn compare(existing: &TableDef, wanted: &TableDef) -> Result<Change, Incompatible> {
+    let (old, new) = (&existing.spec, &wanted.spec);
+    identity(old, new)?;
+    partitioning(old, new)?;
+    let mut result = old.clone();
+    let mut because = Vec::new();
+    for wanted in &new.columns {
+        match result.columns.iter_mut().find(|known| known.name == wanted.name) {
+            Some(known) => {
+                let (changed, rewrites) = column(existing, known, wanted)?;
+                *known = changed;
+                because.extend(rewrites);
+            }
+            None if wanted.can_be_added() => result.columns.push(wanted.clone()),
+            None => {
+                return Err(Incompatible::new(
+                    format!(
+                        "the new column {:?} is not nullable, and the rows that exist have no value for it",
+                        wanted.name
+                    ),
+                    "make it nullable, or give it a default",
+                ));
+            }
+        }
     }
-    if known.holds_null() != wanted.holds_null() {
-        return Err(format!("the nullability of column {:?} cannot be changed", known.name));
+    for index in &new.indexes {
+        match old.indexes.iter().find(|known| known.name == index.name) {
+            Some(known) if known == index => {}
+            Some(_) => {
+                return Err(Incompatible::new(
+                    format!("index {:?} is another one", index.name),
+                    "give the new one another name",
+                ));
+            }
+            None => result.indexes.push(index.clone()),
+        }
+    }
+    policies(&mut result, new)?;
+    Ok(if result == *old {
+        Change::None
+    } else if because.is_empty() {
+        Change::Online(Box::new(result))
+    } else {
+        Change::Rewriting { spec: Box::new(result), because }
+    })
+}
+
+/// What makes a table this table.
+fn identity(old: &TableSpec, new: &TableSpec) -> Result<(), Incompatible> {
+    let is_other =
+        |what: &str, instead: &str| Err(Incompatible::new(format!("its {what} is another"), instead));
+    let elsewhere = "register a table with another name, and let a route send records there";
+    if old.store != new.store {
+        return is_other("store", elsewhere);
+    }
+    if old.kind != new.kind {
+        return is_other("kind", elsewhere);
+    }
+    if old.key != new.key {
+        return is_other("key", elsewhere);
+    }
+    if old.time_column != new.time_column {
+        return is_other("time column", "add a column for the other time");
+    }
+    if new.label_column.is_some() && old.label_column.is_some() && old.label_column != new.label_column {
+        return is_other("label column", "promote the labels that matter to columns of their own");
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::Tenant;
-
-    fn table(columns: &str) -> TableDef {
-        let json =
-            format!(r#"{{"table_name":"t","columns":[{{"name":"time","type":"timestamp"}}{columns}]}}"#);
-        TableDef::from_spec(Tenant::default(), serde_json::from_str(&json).unwrap(), 1).unwrap()
+fn partitioning(old: &TableSpec, new: &TableSpec) -> Result<(), Incompatible> {
+    let elsewhere = "register a table with another name, and let a route send records there";
+    if new.hash.is_some() && old.hash != new.hash {
+        return Err(Incompatible::new("its hash dimension is another", elsewhere));
     }
-
-    #[test]
-    fn a_definition_without_columns_is_of_the_policies_alone() {
-        let spec = |text: &str| serde_json::from_str::<TableSpec>(text).unwrap();
-        let existing = r#"{"table_name":"t","kind":"metrics","partition_seconds":3600,"columns":[
-            {"name":"time","type":"timestamp_ns"},{"name":"attributes","type":"attributes"}]}"#;
-        let existing = TableDef::from_spec(Tenant::default(), spec(existing), 1).unwrap();
-        let wanted = r#"{"table_name":"t","tiering":{"cool_after_seconds":7200,"range_seconds":7200}}"#;
-        let wanted = complete(&existing.spec, spec(wanted));
-        let wanted = TableDef::from_spec(Tenant::default(), wanted, 1).unwrap();
-        let Ok(Change::Compatible(result)) = compare(&existing, &wanted) else { panic!("{wanted:?}") };
-        assert_eq!(result.tiering, wanted.spec.tiering);
-        assert_eq!(TableSpec { tiering: None, ..*result }, existing.spec);
-        let another = complete(&existing.spec, spec(r#"{"table_name":"t","kind":"logs"}"#));
-        let another = TableDef::from_spec(Tenant::default(), another, 1).unwrap();
-        assert!(compare(&existing, &another).unwrap_err().contains("kind"), "what is said counts");
+    if !new.sort_key.is_empty() && old.sort_key != new.sort_key {
+        return Err(Incompatible::new("its sort key is another", "add an index, or register another table"));
     }
+    if new.partition_seconds.is_none() || old.partition_seconds == new.partition_seconds {
+        return Ok(());
+    }
+    if old.store == StoreKind::ClickHouse {
+        return Err(Incompatible::new(
+            "its partition width is another",
+            "leave it out: a partition is a day",
+        ));
+    }
+    if old.tiering.as_ref().is_some_and(|policy| policy.cools()) {
+        return Err(Incompatible::new(
+            "its partition width is another, and whole chunks move to ClickHouse",
+            "set tiering.range_seconds",
+        ));
+    }
+    Ok(())
+}
 
-    #[test]
-    fn only_additions_that_old_rows_can_bear_are_compatible() {
-        let old = table(r#",{"name":"v","type":"double"}"#);
-        assert_eq!(compare(&old, &old), Ok(Change::None));
-        assert_eq!(compare(&old, &table("")), Ok(Change::None), "a subset asks for nothing");
-        let more = compare(&old, &table(r#",{"name":"w","type":"text"}"#)).unwrap();
-        let Change::Compatible(spec) = more else { panic!("{more:?}") };
-        assert_eq!(spec.columns.len(), 3, "v stays, w is added");
-        assert!(compare(&old, &table(r#",{"name":"v","type":"text"}"#)).is_err());
-        assert!(compare(&old, &table(r#",{"name":"w","type":"text","nullable":false}"#)).is_err());
-        assert!(compare(&old, &table(r#",{"name":"v","type":"double","nullable":false}"#)).is_err());
+/// Takes over what needs nothing of the store.
+fn policies(result: &mut TableSpec, new: &TableSpec) -> Result<(), Incompatible> {
+    if result.label_column.is_none() {
+        result.label_column.clone_from(&new.label_column);
+    }
+    result.partition_seconds = new.partition_seconds.or(result.partition_seconds);
+    result.labels = new.labels.or(result.labels);
+    let past = new.accept_past_seconds.or(result.accept_past_seconds);
+    let is_wider = |seconds: &u64| *seconds > FIFTY_YEARS_SECONDS;
+    let was_wider = result.accept_past_seconds.as_ref().is_some_and(is_wider);
+    if result.store == StoreKind::ClickHouse
+        && result.kind == TableKind::Logs
+        && result.sort_key.is_empty()
+        && past.as_ref().is_some_and(is_wider)
+        && !was_wider
+    {
+        return Err(Incompatible::new(
+            "its sort key has no order for times before 1970, which the new window lets in",
+            format!(
+                "accept_past_seconds of at most {FIFTY_YEARS_SECONDS}, or register another table for such times"
+            ),
+        ));
+    }
+    result.accept_past_seconds = past;
+    result.accept_future_seconds = new.accept_future_seconds.or(result.accept_future_seconds);
+    if new.tiering.is_some() {
+        result.tiering.clone_from(&new.tiering);
+    }
+    result.retired = new.retired.or(result.retired);
+    Ok(())
+}
+
+// === impl Incompatible ===
+
+impl fmt::Display for Incompatible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; instead: {}", self.reason, self.instead)
     }
 }

@@ -6,11 +6,15 @@
 pub mod attributes;
 pub mod batch;
 pub mod builtin;
+mod check;
 pub mod column;
+mod constant;
 pub mod evolution;
 pub mod identifier;
+mod index;
 mod label_limits;
 mod rollup;
+pub mod route;
 pub mod saved;
 mod service;
 pub mod snapshot;
@@ -21,14 +25,19 @@ mod tiering;
 pub use attributes::ValueType;
 pub use batch::{BatchError, TableBatch, TableRows};
 pub use column::{ColumnDef, ColumnType};
+pub use constant::{Constant, Literal};
+pub use evolution::Effort;
 pub use identifier::{Identifier, IdentifierError};
+pub use index::{IndexDef, IndexPurpose};
 pub use label_limits::{DROPPED_KEY, FOLDED_KEY, LabelChanges, LabelLimits, OnExcess, OnWrongType};
 pub use rollup::{Dimension, Interval, Rollup};
+pub use route::{RouteRequest, RouteRule, Routes, Signal, TextPattern};
 pub use saved::SavedTables;
-pub use service::{RegisterError, Registered, Registry};
+pub use service::{Expected, Proposal, RegisterError, Registered, Registration, Registry};
 pub use snapshot::{Snapshot, SnapshotCell};
 pub use table::{
-    AcceptedWindow, MOVE_COLUMN, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError, TableKind, TableSpec,
+    AcceptedWindow, HashDimension, MOVE_COLUMN, PROVENANCE_COLUMNS, StoreKind, TableDef, TableError,
+    TableKind, TableSpec,
 };
 pub use tenant::Tenant;
 pub use tiering::TieringPolicy;

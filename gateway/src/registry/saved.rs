@@ -1,8 +1,10 @@
-//! The tables as the registry knew them last, in a file beside the logs: a gateway that starts while Postgres is down
+//! The tables and routes as the registry knew them last, in a file beside the logs: a gateway that starts while Postgres is down
 //! knows the tables of its callers all the same.
 //!
-//! The file is one JSON document, `{"tables":[{"tenant":..,"version":..,"spec":..},..]}`, replaced as a whole.
+//! The file is one JSON document, `{"tables":[{"tenant":..,"version":..,"spec":..},..],"routes":[{"tenant":..,"rules":..},..]}`,
+//! replaced as a whole.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 
-use super::{Snapshot, TableDef, TableSpec, Tenant};
+use super::{Routes, Snapshot, TableDef, TableSpec, Tenant};
 
 /// The file's name.
 const NAME: &str = "registry.json";
@@ -27,6 +29,23 @@ pub struct SavedTables {
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     tables: Vec<Row>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<RoutesRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RoutesRow {
+    tenant: Tenant,
+    rules: Routes,
+}
+
+/// What was saved.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The tables.
+    pub tables: Vec<TableDef>,
+    /// The routes.
+    pub routes: HashMap<Tenant, Routes>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,15 +57,15 @@ struct Row {
 
 impl SavedTables {
     /// The tables saved in a directory; see [`SavedTables::read`].
-    pub fn open(directory: &Path) -> (Self, Vec<TableDef>) {
+    pub fn open(directory: &Path) -> (Self, Known) {
         let saved = Self { path: directory.join(NAME), content: Mutex::default() };
-        let tables = saved.read();
-        (saved, tables)
+        let known = saved.read();
+        (saved, known)
     }
 
     /// The saved tables; none when the file is missing. A file that cannot be read is reported and counts as missing: the
     /// registry in Postgres is the truth. Blocks on the disk.
-    pub(super) fn read(&self) -> Vec<TableDef> {
+    pub(super) fn read(&self) -> Known {
         let content = match std::fs::read(&self.path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -55,9 +74,9 @@ impl SavedTables {
                 Vec::new()
             }
         };
-        let tables = if content.is_empty() { Vec::new() } else { read(&self.path, &content) };
+        let known = if content.is_empty() { Known::default() } else { read(&self.path, &content) };
         *self.content.lock() = content;
-        tables
+        known
     }
 
     /// Saves a snapshot, if it is another one than the file holds. Blocks on the disk. What cannot be saved is reported:
@@ -72,7 +91,12 @@ impl SavedTables {
             })
             .collect();
         tables.sort_by(|a, b| (&a.tenant, &a.spec.table_name).cmp(&(&b.tenant, &b.spec.table_name)));
-        let content = match serde_json::to_vec_pretty(&Document { tables }) {
+        let mut routes: Vec<RoutesRow> = snapshot
+            .all_routes()
+            .map(|(tenant, rules)| RoutesRow { tenant: tenant.clone(), rules: Routes::clone(rules) })
+            .collect();
+        routes.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        let content = match serde_json::to_vec_pretty(&Document { tables, routes }) {
             Ok(content) => content,
             Err(error) => return tracing::error!(%error, "the tables cannot be written as JSON"),
         };
@@ -110,12 +134,12 @@ fn set_aside(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(rustix::fs::fallocate(File::create(path)?, FallocateFlags::KEEP_SIZE, 0, bytes)?)
 }
 
-fn read(path: &Path, content: &[u8]) -> Vec<TableDef> {
+fn read(path: &Path, content: &[u8]) -> Known {
     let document: Document = match serde_json::from_slice(content) {
         Ok(document) => document,
         Err(error) => {
             tracing::error!(path = %path.display(), %error, "the saved tables cannot be read");
-            return Vec::new();
+            return Known::default();
         }
     };
     let mut tables = Vec::with_capacity(document.tables.len());
@@ -128,23 +152,27 @@ fn read(path: &Path, content: &[u8]) -> Vec<TableDef> {
             }
         }
     }
-    tables
+    Known { tables, routes: document.routes.into_iter().map(|row| (row.tenant, row.rules)).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::builtin;
+    use crate::registry::{Signal, builtin};
 
     #[test]
     fn what_was_saved_is_there_after_a_restart_and_damage_counts_as_missing() {
         let directory = tempfile::tempdir().unwrap();
-        let (saved, tables) = SavedTables::open(directory.path());
-        assert!(tables.is_empty());
+        let (saved, known) = SavedTables::open(directory.path());
+        assert!(known.tables.is_empty());
         let all = builtin::tables(&Tenant::default()).unwrap();
-        saved.save(&Snapshot::new(all.clone()));
+        let mut routes = Routes::default();
+        routes.set(Signal::Logs, vec![serde_json::from_str(r#"{"name":"all","table":"t"}"#).unwrap()]);
+        let routes = HashMap::from([(Tenant::default(), routes)]);
+        saved.save(&Snapshot::new(all.clone()).with_routes(routes.clone()));
 
-        let (_, mut tables) = SavedTables::open(directory.path());
+        let (_, Known { mut tables, routes: saved_routes }) = SavedTables::open(directory.path());
+        assert_eq!(saved_routes, routes);
         tables.sort_by(|a, b| a.name().cmp(b.name()));
         let mut expected = all;
         expected.sort_by(|a, b| a.name().cmp(b.name()));
@@ -152,9 +180,9 @@ mod tests {
 
         // A shorter document in the blocks that were set aside for a longer one.
         saved.save(&Snapshot::new(builtin::tables(&Tenant::default()).unwrap().into_iter().take(1)));
-        assert_eq!(SavedTables::open(directory.path()).1.len(), 1);
+        assert_eq!(SavedTables::open(directory.path()).1.tables.len(), 1);
 
         std::fs::write(directory.path().join(NAME), "{").unwrap();
-        assert!(SavedTables::open(directory.path()).1.is_empty());
+        assert!(SavedTables::open(directory.path()).1.tables.is_empty());
     }
 }

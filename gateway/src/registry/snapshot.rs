@@ -1,4 +1,4 @@
-//! The tables that exist right now, as decoders and stores see them: an immutable map behind an atomic pointer.
+//! The tables and routes that exist right now, as decoders and stores see them: an immutable map behind an atomic pointer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::route::Routes;
 use super::table::TableDef;
 use super::tenant::Tenant;
 
@@ -13,6 +14,7 @@ use super::tenant::Tenant;
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     tables: Arc<HashMap<Tenant, HashMap<String, Arc<TableDef>>>>,
+    routes: Arc<HashMap<Tenant, Arc<Routes>>>,
 }
 
 impl Snapshot {
@@ -25,7 +27,24 @@ impl Snapshot {
                 .or_default()
                 .insert(table.name().to_string(), Arc::new(table));
         }
-        Self { tables: Arc::new(by_tenant) }
+        Self { tables: Arc::new(by_tenant), routes: Arc::default() }
+    }
+
+    /// The same tables with these routes.
+    #[must_use]
+    pub fn with_routes(self, routes: HashMap<Tenant, Routes>) -> Self {
+        let routes = routes.into_iter().map(|(tenant, routes)| (tenant, Arc::new(routes)));
+        Self { routes: Arc::new(routes.collect()), ..self }
+    }
+
+    /// The routes of a tenant; none when all its records go to the built-in tables.
+    pub fn routes(&self, tenant: &Tenant) -> Option<&Arc<Routes>> {
+        self.routes.get(tenant)
+    }
+
+    /// The routes of all tenants.
+    pub fn all_routes(&self) -> impl Iterator<Item = (&Tenant, &Arc<Routes>)> {
+        self.routes.iter()
     }
 
     /// The tenant's table with this name.

@@ -3,15 +3,16 @@
 //! A [`TableDef`] is complete and consistent: its names are identifiers, its time column exists and is a timestamp,
 //! its Arrow schema is fixed. Everything that decides where a record goes and what it must look like is here.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use super::column::{ColumnDef, ColumnType};
+use super::check;
+use super::column::ColumnDef;
 use super::identifier::Identifier;
+use super::index::{self, IndexDef, IndexPurpose};
 use super::label_limits::{LabelLimits, OnWrongType};
 use super::tenant::Tenant;
 use super::tiering::TieringPolicy;
@@ -90,6 +91,16 @@ pub struct TableSpec {
     /// partitioned by time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<Identifier>,
+    /// Indexes besides those that follow from kind, time column and key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<IndexDef>,
+    /// The columns by which a ClickHouse table is sorted; by default the time column, and for logs five minutes of it and
+    /// `app` before that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sort_key: Vec<Identifier>,
+    /// A second dimension of a hypertable; by default 4 partitions by `trace_id` for traces, and none for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashDimension>,
     /// Width of a time partition in seconds: a chunk of a hypertable. ClickHouse tables are partitioned by day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_seconds: Option<u32>,
@@ -102,6 +113,19 @@ pub struct TableSpec {
     /// When rows move to ClickHouse and how long they are kept; for ever in Timescale by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiering: Option<TieringPolicy>,
+    /// Whether the table takes no records any more. Its rows stay and are read as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<bool>,
+}
+
+/// How a hypertable is partitioned besides by time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashDimension {
+    /// The column whose hash decides.
+    pub column: Identifier,
+    /// How many partitions there are.
+    pub partitions: u16,
 }
 
 /// Which record times a table accepts, relative to the time of arrival.
@@ -146,7 +170,7 @@ impl TableError {
 impl TableDef {
     /// Validates `spec` and fills in its defaults.
     pub fn from_spec(tenant: Tenant, spec: TableSpec, version: u32) -> Result<Self, TableError> {
-        check_reserved(&spec)?;
+        check::reserved(&spec)?;
         Self::from_own_spec(tenant, spec, version)
     }
 
@@ -156,10 +180,14 @@ impl TableDef {
         mut spec: TableSpec,
         version: u32,
     ) -> Result<Self, TableError> {
-        check_columns(&spec)?;
-        let time_column = resolve_time_column(&spec)?;
-        let label_column = resolve_label_column(&mut spec)?;
-        check_key(&spec)?;
+        check::columns(&spec)?;
+        let time_column = check::time_column(&spec)?;
+        let label_column = check::label_column(&mut spec)?;
+        check::key(&spec)?;
+        index::check(&spec)?;
+        check::sort_key(&spec)?;
+        check::hash(&spec)?;
+        check::promoted(&spec, label_column)?;
         if time_column.is_none() && spec.key.is_empty() {
             return Err(TableError::new(
                 "time_column",
@@ -220,6 +248,12 @@ impl TableDef {
         self.label_column
     }
 
+    /// The promoted labels: the key, and the index of the column that holds its value as well.
+    pub fn promoted_labels(&self) -> impl Iterator<Item = (&str, usize)> {
+        let columns = self.spec.columns.iter().enumerate();
+        columns.filter_map(|(at, column)| Some((column.label.as_deref()?, at)))
+    }
+
     /// The limits of labels, of the column that has them.
     pub fn label_limits(&self) -> LabelLimits {
         self.spec.labels.unwrap_or_default()
@@ -231,6 +265,11 @@ impl TableDef {
         may_be_null
             && self.label_column().is_some_and(|labels| labels != column)
             && self.label_limits().on_wrong_type == OnWrongType::Label
+    }
+
+    /// Whether records for it are refused.
+    pub fn is_retired(&self) -> bool {
+        self.spec.retired == Some(true)
     }
 
     /// Whether a later row replaces an earlier one with the same key.
@@ -246,8 +285,13 @@ impl TableDef {
             TableKind::Traces => Some("trace_id"),
             TableKind::Logs | TableKind::Events => None,
         };
+        let has_index = |index: &IndexDef| {
+            index.purpose == IndexPurpose::Equality && index.columns.contains(&column.name)
+        };
         self.store() == StoreKind::Timescale
-            && (looked_up_by == Some(column.name.as_str()) || self.spec.key.contains(&column.name))
+            && (looked_up_by == Some(column.name.as_str())
+                || self.spec.key.contains(&column.name)
+                || self.spec.indexes.iter().any(has_index))
     }
 
     /// Which record times are accepted.
@@ -257,114 +301,6 @@ impl TableDef {
             future_seconds: self.spec.accept_future_seconds.unwrap_or(86_400),
         }
     }
-}
-
-fn check_reserved(spec: &TableSpec) -> Result<(), TableError> {
-    for (index, column) in spec.columns.iter().enumerate() {
-        let companion = companion(column);
-        let mut names = std::iter::once(column.name.as_str()).chain(companion.as_deref());
-        if let Some(name) = names.find(|name| PROVENANCE_COLUMNS.contains(name) || *name == MOVE_COLUMN) {
-            return Err(TableError::new(
-                format!("columns[{index}].name"),
-                format!("the name {name:?} is reserved for where a row came from: choose another name"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The second column that the stores give to some types; its name must be free as well.
-fn companion(column: &ColumnDef) -> Option<String> {
-    match column.kind {
-        ColumnType::TimestampNs => Some(format!("{}_nanos", column.name)),
-        ColumnType::Attributes => Some(format!("{}_types", column.name)),
-        _ => None,
-    }
-}
-
-fn check_columns(spec: &TableSpec) -> Result<(), TableError> {
-    if spec.columns.is_empty() || spec.columns.len() > MAX_COLUMNS {
-        return Err(TableError::new(
-            "columns",
-            format!("has {} columns: between 1 and {MAX_COLUMNS} are allowed", spec.columns.len()),
-        ));
-    }
-    let mut names = HashSet::new();
-    for (index, column) in spec.columns.iter().enumerate() {
-        for name in std::iter::once(column.name.to_string()).chain(companion(column)) {
-            if !names.insert(name.clone()) {
-                return Err(TableError::new(
-                    format!("columns[{index}].name"),
-                    format!(
-                        "the name {name:?} is used twice (timestamp_ns adds NAME_nanos, attributes adds NAME_types)"
-                    ),
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn resolve_time_column(spec: &TableSpec) -> Result<Option<usize>, TableError> {
-    let timestamp = |name: &str| {
-        spec.columns.iter().position(|column| column.name.as_str() == name && column.kind.is_timestamp())
-    };
-    if let Some(name) = &spec.time_column {
-        return match timestamp(name.as_str()) {
-            Some(at) => Ok(Some(at)),
-            None => Err(TableError::new("time_column", format!("{name:?} is not a timestamp column"))),
-        };
-    }
-    if let Some(at) = ["time", "timestamp", "ts"].into_iter().find_map(timestamp) {
-        return Ok(Some(at));
-    }
-    let mut timestamps = spec.columns.iter().enumerate().filter(|(_, column)| column.kind.is_timestamp());
-    match (timestamps.next(), timestamps.next()) {
-        (Some((at, _)), None) if spec.key.is_empty() => Ok(Some(at)),
-        (Some(_), Some(_)) if spec.key.is_empty() => Err(TableError::new(
-            "time_column",
-            "several timestamp columns: name the one that partitions the table in time_column",
-        )),
-        _ => Ok(None),
-    }
-}
-
-fn resolve_label_column(spec: &mut TableSpec) -> Result<Option<usize>, TableError> {
-    let name = spec.label_column.as_ref().map_or("labels", Identifier::as_str).to_owned();
-    let Some(at) = spec.columns.iter().position(|column| column.name.as_str() == name) else {
-        return match &spec.label_column {
-            Some(name) => Err(TableError::new("label_column", format!("there is no column {name:?}"))),
-            None => Ok(None),
-        };
-    };
-    match spec.columns[at].kind {
-        ColumnType::Attributes => Ok(Some(at)),
-        // Labels are keys with values, whatever the store calls them.
-        ColumnType::Json => {
-            spec.columns[at].kind = ColumnType::Attributes;
-            Ok(Some(at))
-        }
-        _ if spec.label_column.is_none() => Ok(None),
-        other => Err(TableError::new(
-            "label_column",
-            format!("{name:?} is {}: it must be attributes or jsonb", other.name()),
-        )),
-    }
-}
-
-fn check_key(spec: &TableSpec) -> Result<(), TableError> {
-    for name in &spec.key {
-        let Some(column) = spec.columns.iter().find(|column| column.name == *name) else {
-            return Err(TableError::new("key", format!("there is no column {name:?}")));
-        };
-        if column.nullable || column.kind.is_container() || column.kind == ColumnType::Json {
-            return Err(TableError::new(
-                "key",
-                format!("column {name:?} must be a scalar and not nullable to be part of the key"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 // === impl TableDef ===
@@ -378,6 +314,7 @@ impl fmt::Debug for TableDef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::ColumnType;
 
     fn table(json: &str) -> Result<TableDef, TableError> {
         TableDef::from_spec(Tenant::default(), serde_json::from_str(json).unwrap(), 1)

@@ -2,8 +2,8 @@
 //!
 //! A new store is one folder that implements [`Store`]. The contract:
 //!
-//! - `prepare` makes the store's table fit a definition; it is idempotent, safe when ten gateways do it at once,
-//!   and never rewrites or drops anything.
+//! - `change` makes the store's table fit a definition; it is idempotent, safe when ten gateways do it at once, drops
+//!   nothing, and holds up writers or writes rows anew only when that is allowed in so many words.
 //! - `write` stores all rows of a cut exactly once, however often it is called for the cut, and returns `Ok` only
 //!   when they are committed.
 //! - errors say what to do next ([`StoreError::next`]), never how the caller erred: that was settled before.
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use crate::registry::{StoreKind, TableBatch, TableDef, TableRows};
+use crate::registry::{Effort, StoreKind, TableBatch, TableDef, TableRows};
 
 /// Rows that are sent to a store in one piece: of one table and, in ClickHouse, of one partition. What a cut holds
 /// never changes: each attempt sends the same rows in the same order under the same names.
@@ -42,6 +42,26 @@ pub struct Cut {
     pub rows: TableRows,
 }
 
+/// A table on its way to another definition.
+#[derive(Debug, Clone, Copy)]
+pub struct TableChange<'t> {
+    /// What it shall be.
+    pub table: &'t TableDef,
+    /// What it is by the registry; none when it is new or only mended.
+    pub previous: Option<&'t TableDef>,
+    /// What may be done for it.
+    pub allowed: Effort,
+}
+
+/// A statement that a change takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The statement.
+    pub statement: String,
+    /// What it is to the store.
+    pub effort: Effort,
+}
+
 /// A place that keeps rows.
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
@@ -51,8 +71,16 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// The statements that create a table that does not exist yet, for people and for dry runs.
     fn ddl(&self, table: &TableDef) -> Vec<String>;
 
+    /// The statements that [`Store::change`] would run now: none for a table that fits.
+    async fn plan(&self, change: &TableChange<'_>) -> Result<Vec<Work>, StoreError>;
+
+    /// Creates the table, or makes it fit its new definition.
+    async fn change(&self, change: &TableChange<'_>) -> Result<(), StoreError>;
+
     /// Creates the table, or adds what it lacks.
-    async fn prepare(&self, table: &TableDef) -> Result<(), StoreError>;
+    async fn prepare(&self, table: &TableDef) -> Result<(), StoreError> {
+        self.change(&TableChange { table, previous: None, allowed: Effort::Online }).await
+    }
 
     /// Commits all rows of the cut, or none. After an error that says [`NextStep::Retry`] it may have done either: the
     /// next call finds out.

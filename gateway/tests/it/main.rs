@@ -17,6 +17,7 @@ mod metrics;
 mod operation;
 mod otlp;
 mod readme;
+mod registry;
 mod remote_write;
 mod rest;
 mod senders;

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray,
+    Scalar, StringArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::filter;
+use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
 
@@ -20,9 +22,9 @@ use super::derived::{fill_in, is_derived};
 use super::ipc::{malformed, too_large, without_panic};
 use super::value::row_json;
 use crate::decode::rules::RowRules;
-use crate::decode::{DecodeContext, DecodeError, Decoded, RejectedRecord};
+use crate::decode::{DecodeContext, DecodeError, Decoded, RejectedRecord, promotion};
 use crate::registry::LabelChanges;
-use crate::registry::{ColumnDef, ColumnType, TableBatch, TableDef};
+use crate::registry::{ColumnDef, ColumnType, Literal, TableBatch, TableDef};
 
 /// Most columns of a sender's schema.
 const MAX_SOURCE_COLUMNS: usize = 2_000;
@@ -55,8 +57,11 @@ impl TableMapping {
                 return Err(malformed(format!("the schema has column {:?} twice", field.name())));
             }
         }
-        let sources: Vec<Option<usize>> =
-            table.columns().iter().map(|column| taken.remove(column.name.as_str())).collect();
+        let source = |column: &ColumnDef| match column.is_named_as_its_label() {
+            true => None,
+            false => taken.remove(column.name.as_str()),
+        };
+        let sources: Vec<Option<usize>> = table.columns().iter().map(source).collect();
         let mut extras: Vec<usize> = taken.into_values().collect();
         extras.sort_unstable();
         if let Some(&extra) = extras.first()
@@ -117,6 +122,7 @@ impl TableMapping {
             return Err(too_large(context.limits));
         }
         fill_in(&self.table, &mut columns, &mut bad);
+        promotion::fill(&self.table, &rules, &mut columns);
         decoded.accepted = batch.num_rows() - bad.0.len();
         decoded.rejected = self.rejected(context, batch, bad, &mut columns)?;
         if decoded.accepted > 0 {
@@ -165,6 +171,10 @@ impl TableMapping {
         };
         if def.holds_null() || column.null_count() == 0 || is_derived(&self.table, def.name.as_str()) {
             return Ok(column);
+        }
+        if let Some(default) = defaults(def, 1) {
+            let nulls = arrow::compute::is_null(&column).map_err(internal)?;
+            return zip(&nulls, &Scalar::new(default), &column).map_err(internal);
         }
         if is_text(def.kind) {
             let texts: StringArray =
@@ -220,13 +230,30 @@ fn is_text(kind: ColumnType) -> bool {
 fn may_be_missing(table: &TableDef, column: &ColumnDef) -> bool {
     is_derived(table, column.name.as_str())
         || column.nullable
+        || column.default.is_some()
         || column.kind.is_container()
         || is_text(column.kind)
+}
+
+/// The default of a column, if it has one.
+fn defaults(column: &ColumnDef, rows: usize) -> Option<ArrayRef> {
+    Some(match (column.kind, column.default_value()?) {
+        (_, Literal::Double(value)) => Arc::new(Float64Array::from_value(value, rows)),
+        (ColumnType::Integer, Literal::Int(value)) => {
+            Arc::new(Int32Array::from_value(i32::try_from(value).ok()?, rows))
+        }
+        (_, Literal::Int(value)) => Arc::new(Int64Array::from_value(value, rows)),
+        (_, Literal::Bool(value)) => Arc::new(BooleanArray::from(vec![value; rows])),
+        (_, Literal::Text(value)) => Arc::new(StringArray::from(vec![value; rows])),
+    })
 }
 
 /// NULLs, or the type's empty values where there may be no NULL. A scalar that may not be NULL gets NULLs as well: its
 /// rows were rejected.
 fn empty_values(column: &ColumnDef, rows: usize) -> ArrayRef {
+    if let Some(values) = defaults(column, rows) {
+        return values;
+    }
     match column.kind.arrow() {
         DataType::Utf8 if !column.holds_null() && is_text(column.kind) => {
             Arc::new(StringArray::new(OffsetBuffer::new_zeroed(rows), Vec::<u8>::new().into(), None))

@@ -87,6 +87,9 @@ impl Plan {
             known: KnownColumns::of(table),
         };
         for (column, def) in table.columns().iter().enumerate() {
+            if def.is_named_as_its_label() {
+                continue;
+            }
             let name = def.name.as_str();
             let time = table.time_column() == Some(column);
             let role = if time { Role::Time } else { role(kind, name, def.kind) };

@@ -147,7 +147,13 @@ impl Outcome {
             batches.extend(builder.finish()?);
         }
         let warnings = self.warnings.iter().map(|(warning, count)| warning.text(*count)).collect();
-        Ok(Decoded { batches, accepted: self.accepted, rejected: self.rejected, warnings })
+        Ok(Decoded {
+            batches,
+            accepted: self.accepted,
+            rejected: self.rejected,
+            warnings,
+            ..Decoded::default()
+        })
     }
 }
 

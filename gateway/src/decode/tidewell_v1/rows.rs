@@ -44,7 +44,8 @@ impl RowWriter {
             }
             let entry = field.bytes("values")?;
             let pair = self.values.key_value(entry)?;
-            let Some(column) = table.column(pair.key) else {
+            let is_column = |column: &usize| !table.table().columns()[*column].is_named_as_its_label();
+            let Some(column) = table.column(pair.key).filter(is_column) else {
                 self.push_label(table, pair.key, entry)?;
                 continue;
             };

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::registry::{StoreKind, TableDef};
 use crate::store::read::{ReadQuery, RowStream};
 use crate::store::timescale::{Judgement, judge};
-use crate::store::{Cut, Store, StoreError};
+use crate::store::{Cut, Store, StoreError, TableChange, Work};
 
 #[derive(Debug)]
 pub(super) struct TestStore {
@@ -77,7 +77,11 @@ impl Store for TestStore {
         Vec::new()
     }
 
-    async fn prepare(&self, _: &TableDef) -> Result<(), StoreError> {
+    async fn plan(&self, _: &TableChange<'_>) -> Result<Vec<Work>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn change(&self, _: &TableChange<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

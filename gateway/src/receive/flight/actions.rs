@@ -62,7 +62,7 @@ async fn register(shared: &Shared, caller: &Caller, body: &[u8]) -> Result<Vec<u
     caller.rights.require(Scope::Register)?;
     let spec = shared.registry.completed(&caller.tenant, spec).await?;
     caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
-    let (done, table) = shared.registry.register(&caller.tenant, spec, &caller.name).await?;
+    let (done, table) = shared.registry.register(&caller.tenant, spec, caller.name.as_str()).await?;
     serde_json::to_vec(&schema::describe(&table, Some(done)))
         .map_err(|error| Rejection::Internal(format!("a definition could not be written: {error}")))
 }

@@ -33,7 +33,7 @@ pub(super) async fn register(
     let spec = spec(request.table.unwrap_or_default())?;
     let spec = shared.registry.completed(&caller.tenant, spec).await?;
     caller.rights.require_table(spec.table_name.as_str(), spec.kind)?;
-    let (done, table) = shared.registry.register(&caller.tenant, spec, &caller.name).await?;
+    let (done, table) = shared.registry.register(&caller.tenant, spec, caller.name.as_str()).await?;
     Ok(v1::RegisterTableResponse {
         table: Some(description(&table)?),
         changed: done != Registered::Unchanged,

@@ -18,7 +18,9 @@
 //! Every table ends with the columns `tidewell_log` and `tidewell_cut`: which cut of which log a row came with. They are
 //! none of the definition's columns; a minmax index finds the rows of a cut.
 
-use crate::registry::{ColumnDef, ColumnType, PROVENANCE_COLUMNS, TableDef, TableKind};
+use crate::registry::{
+    ColumnDef, ColumnType, Identifier, IndexDef, IndexPurpose, PROVENANCE_COLUMNS, TableDef, TableKind,
+};
 
 /// Settings of every table: retries are recognised for this many inserts back, a committed insert survives a
 /// power loss, and parts leave as a whole.
@@ -41,35 +43,40 @@ pub(super) struct ClickHouseColumn {
     pub(super) name: String,
     /// As `system.columns` writes it.
     pub(super) kind: String,
-    /// What stands behind the type.
-    rest: String,
+    /// What a row has that comes without the column, or what an alias stands for.
+    value: Option<String>,
+    codec: Option<&'static str>,
     /// Whether rows carry it; the others are computed when they are read.
     pub(super) stored: bool,
 }
 
 impl ClickHouseColumn {
-    fn stored(name: String, kind: String, codec: &str) -> Self {
-        Self { name, kind, rest: format!(" CODEC({codec})"), stored: true }
+    fn stored(name: String, kind: String, codec: &'static str) -> Self {
+        Self { name, kind, value: None, codec: Some(codec), stored: true }
     }
 
     fn alias(name: String, kind: &str, expression: String) -> Self {
-        Self { name, kind: kind.to_owned(), rest: format!(" ALIAS {expression}"), stored: false }
+        Self { name, kind: kind.to_owned(), value: Some(expression), codec: None, stored: false }
     }
 
     /// The same column, packed otherwise.
-    pub(super) fn with_codec(self, codec: &str) -> Self {
-        Self { rest: format!(" CODEC({codec})"), ..self }
+    pub(super) fn with_codec(self, codec: &'static str) -> Self {
+        Self { codec: Some(codec), ..self }
     }
 
     /// The column as CREATE and ALTER write it.
     pub(super) fn definition(&self) -> String {
-        format!("`{}` {}{}", self.name, self.kind, self.rest)
+        let word = if self.stored { "DEFAULT" } else { "ALIAS" };
+        let value = self.value.as_ref().map(|value| format!(" {word} {value}")).unwrap_or_default();
+        let codec = self.codec.map(|codec| format!(" CODEC({codec})")).unwrap_or_default();
+        format!("`{}` {}{value}{codec}", self.name, self.kind)
     }
 }
 
 /// The columns of a table in ClickHouse, with companions, aliases and, at the end, those that name a row's cut.
 pub(super) fn columns(table: &TableDef) -> Vec<ClickHouseColumn> {
-    let mut columns: Vec<ClickHouseColumn> = table.columns().iter().flat_map(stored_columns).collect();
+    let mut columns: Vec<ClickHouseColumn> =
+        table.columns().iter().flat_map(|column| stored_columns(table, column)).collect();
     for column in table.columns().iter().filter(|column| column.kind == ColumnType::Attributes) {
         let name = &column.name;
         let keys = format!("CAST(mapKeys(`{name}`), 'Array(String)')");
@@ -87,7 +94,7 @@ pub(super) fn columns(table: &TableDef) -> Vec<ClickHouseColumn> {
     columns
 }
 
-fn stored_columns(column: &ColumnDef) -> Vec<ClickHouseColumn> {
+fn stored_columns(table: &TableDef, column: &ColumnDef) -> Vec<ClickHouseColumn> {
     let name = column.name.to_string();
     let nullable =
         |kind: &str| if column.holds_null() { format!("Nullable({kind})") } else { kind.to_owned() };
@@ -117,7 +124,24 @@ fn stored_columns(column: &ColumnDef) -> Vec<ClickHouseColumn> {
         ColumnType::BigIntArray => ("Array(Int64)".to_owned(), "LZ4"),
         ColumnType::TextArray => ("Array(String)".to_owned(), "ZSTD(1)"),
     };
-    vec![ClickHouseColumn::stored(name, kind, codec)]
+    let value = absent_value(table, column);
+    vec![ClickHouseColumn { value, ..ClickHouseColumn::stored(name, kind, codec) }]
+}
+
+/// What a row reads as that was stored before the column was there: its label where the column holds one, else the default.
+fn absent_value(table: &TableDef, column: &ColumnDef) -> Option<String> {
+    let labels = table.label_column().and_then(|at| table.columns().get(at)).map(|labels| &labels.name);
+    let (Some(label), Some(labels)) = (&column.label, labels) else {
+        return column.default_value().map(|value| value.to_string());
+    };
+    // Labels are never NULL: a key that is not there is the empty text.
+    let text = format!("`{labels}`['{label}']");
+    Some(match column.kind {
+        ColumnType::Double => format!("toFloat64OrNull({text})"),
+        ColumnType::BigInt => format!("toInt64OrNull({text})"),
+        ColumnType::Boolean => format!("multiIf({text} = 'true', true, {text} = 'false', false, NULL)"),
+        _ => format!("if(mapContains(`{labels}`, '{label}'), {text}, NULL)"),
+    })
 }
 
 /// The statement that creates the table.
@@ -158,6 +182,20 @@ pub(super) fn add_column(table: &TableDef, column: &ClickHouseColumn) -> String 
     format!("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS {}", table.name(), column.definition())
 }
 
+/// The statement that changes the type of a column, for which ClickHouse writes it anew in the background.
+pub(super) fn modify_column(table: &TableDef, column: &ClickHouseColumn) -> String {
+    format!("ALTER TABLE `{}` MODIFY COLUMN {}", table.name(), column.definition())
+}
+
+/// The statements that give an existing table an index, for rows to come and for those that are there.
+pub(super) fn add_index(table: &TableDef, index: &SkipIndex) -> [String; 2] {
+    let name = table.name();
+    [
+        format!("ALTER TABLE `{name}` ADD INDEX IF NOT EXISTS {}", index.definition()),
+        format!("ALTER TABLE `{name}` MATERIALIZE INDEX IF EXISTS `{}`", index.name),
+    ]
+}
+
 /// The statement that gives an existing table the index of its cuts.
 pub(super) fn add_cut_index(table: &TableDef) -> String {
     format!("ALTER TABLE `{}` ADD {}", table.name(), cut_index("INDEX IF NOT EXISTS"))
@@ -178,6 +216,11 @@ fn layout(table: &TableDef) -> (&'static str, String, String) {
         return ("MergeTree", String::new(), String::new());
     };
     let time = &time.name;
+    let partition = format!("PARTITION BY toDate32(`{time}`)\n");
+    if !table.spec.sort_key.is_empty() {
+        let columns: Vec<String> = table.spec.sort_key.iter().map(|column| format!("`{column}`")).collect();
+        return ("MergeTree", partition, columns.join(", "));
+    }
     // `toStartOfFiveMinutes` knows no time before 1970: rows of such a table would be there and not be found.
     let since_1970 = table.accepted_window().past_seconds <= FIFTY_YEARS_SECONDS;
     let order = if table.spec.kind == TableKind::Logs && has_text(table, "app") && since_1970 {
@@ -185,7 +228,64 @@ fn layout(table: &TableDef) -> (&'static str, String, String) {
     } else {
         format!("`{time}`")
     };
-    ("MergeTree", format!("PARTITION BY toDate32(`{time}`)\n"), order)
+    ("MergeTree", partition, order)
+}
+
+/// A data skipping index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SkipIndex {
+    pub(super) name: String,
+    expression: String,
+    kind: &'static str,
+}
+
+impl SkipIndex {
+    fn definition(&self) -> String {
+        format!("`{}` {} TYPE {} GRANULARITY 1", self.name, self.expression, self.kind)
+    }
+}
+
+/// The indexes that the definition names.
+pub(super) fn named_indexes(table: &TableDef) -> Vec<SkipIndex> {
+    let index = |name: String, expression: String, kind: &'static str| SkipIndex { name, expression, kind };
+    let of = |named: &IndexDef| -> Vec<SkipIndex> {
+        let name = &named.name;
+        match named.purpose {
+            IndexPurpose::Equality => {
+                // One of several columns would find rows that have all of them only.
+                let columns = named.columns.iter();
+                columns
+                    .map(|column| {
+                        index(format!("{name}_{column}_idx"), format!("`{column}`"), "bloom_filter(0.01)")
+                    })
+                    .collect()
+            }
+            IndexPurpose::Range => named
+                .columns
+                .iter()
+                .map(|column| index(format!("{name}_idx"), format!("`{column}`"), "minmax"))
+                .collect(),
+            IndexPurpose::Labels => {
+                let of_map = |column: &Identifier| {
+                    ["keys", "values"].map(|part| {
+                        let function = if part == "keys" { "mapKeys" } else { "mapValues" };
+                        let expression = format!("{function}(`{column}`)");
+                        index(format!("{name}_{part}_idx"), expression, "bloom_filter(0.01)")
+                    })
+                };
+                named.columns.iter().flat_map(of_map).collect()
+            }
+            IndexPurpose::Words => {
+                let words = "tokenbf_v1(32768, 3, 0)";
+                named
+                    .columns
+                    .iter()
+                    .map(|column| index(format!("{name}_idx"), format!("`{column}`"), words))
+                    .collect()
+            }
+        }
+    };
+    table.spec.indexes.iter().flat_map(of).collect()
 }
 
 /// The indexes of the table, as CREATE writes them.
@@ -195,6 +295,7 @@ pub(super) fn indexes(table: &TableDef) -> Vec<String> {
         indexes.push("INDEX `trace_id_bloom` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1".to_owned());
     }
     indexes.push(cut_index("INDEX"));
+    indexes.extend(named_indexes(table).iter().map(|index| format!("INDEX {}", index.definition())));
     indexes
 }
 

@@ -33,7 +33,7 @@ pub(crate) use self::link::{ClickHouseObject, PostgresAccess};
 pub use self::server::OLDEST as OLDEST_VERSION;
 use self::server::Server;
 use super::read::{ReadQuery, RowStream};
-use super::{Cut, Store, StoreError};
+use super::{Cut, Store, StoreError, TableChange, Work};
 use crate::config::ClickHouseConfig;
 use crate::registry::{Identifier, StoreKind, TableDef};
 
@@ -167,8 +167,12 @@ impl Store for ClickHouse {
         vec![ddl::create(table)]
     }
 
-    async fn prepare(&self, table: &TableDef) -> Result<(), StoreError> {
-        prepare::prepare(self, table).await
+    async fn plan(&self, change: &TableChange<'_>) -> Result<Vec<Work>, StoreError> {
+        prepare::plan(self, change).await
+    }
+
+    async fn change(&self, change: &TableChange<'_>) -> Result<(), StoreError> {
+        prepare::prepare(self, change).await
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Makes a table in ClickHouse fit its definition: looks at the catalogue, creates or adds what is missing, refuses
 //! what delivery cannot rely on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::ClickHouse;
 use super::ddl::{self, ClickHouseColumn};
 use super::error::schema_error;
-use crate::registry::TableDef;
-use crate::store::StoreError;
+use crate::registry::{Effort, TableDef};
+use crate::store::{StoreError, TableChange, Work};
 
 /// Functions that make partitions of a day or more: the rows of one cut are of one day, and must be one part.
 const COARSE: [&str; 8] = [
@@ -47,23 +47,60 @@ pub(super) struct Layout<'t> {
     pub(super) partition_key: Option<String>,
 }
 
-/// Creates the table or adds what it lacks.
-pub(super) async fn prepare(store: &ClickHouse, table: &TableDef) -> Result<(), StoreError> {
-    let (create, columns) = (ddl::create(table), ddl::columns(table));
-    fit(store, Layout { table, create, columns, partition_key: None }).await
+/// What [`prepare`] would run now.
+pub(super) async fn plan(store: &ClickHouse, change: &TableChange<'_>) -> Result<Vec<Work>, StoreError> {
+    let table = change.table;
+    missing(
+        store,
+        &Layout { table, create: ddl::create(table), columns: ddl::columns(table), partition_key: None },
+    )
+    .await
+}
+
+/// Creates the table or makes it fit.
+pub(super) async fn prepare(store: &ClickHouse, change: &TableChange<'_>) -> Result<(), StoreError> {
+    let table = change.table;
+    let layout =
+        Layout { table, create: ddl::create(table), columns: ddl::columns(table), partition_key: None };
+    fit_as_far_as(store, &layout, change.allowed).await
 }
 
 /// Creates a table of this layout, or adds what it lacks.
 pub(super) async fn fit(store: &ClickHouse, layout: Layout<'_>) -> Result<(), StoreError> {
+    fit_as_far_as(store, &layout, Effort::Online).await
+}
+
+async fn fit_as_far_as(store: &ClickHouse, layout: &Layout<'_>, allowed: Effort) -> Result<(), StoreError> {
+    let work = missing(store, layout).await?;
+    if let Some(too_much) = work.iter().find(|work| work.effort > allowed) {
+        return Err(schema_error(format!(
+            "all rows of table {:?} would be written anew ({}): allow that in so many words",
+            layout.table.name(),
+            too_much.statement
+        )));
+    }
+    for Work { statement, .. } in work {
+        store.execute(&statement).await?;
+    }
+    Ok(())
+}
+
+/// The statements that the table takes to be like its layout.
+async fn missing(store: &ClickHouse, layout: &Layout<'_>) -> Result<Vec<Work>, StoreError> {
     let table = layout.table;
+    let work = |statement: String, effort| Work { statement, effort };
     let columns = existing_columns(store, table).await?;
     if columns.is_empty() {
-        return store.execute(&layout.create).await;
+        return Ok(vec![work(layout.create.clone(), Effort::Online)]);
     }
-    for column in layout.columns {
+    let mut missing = Vec::new();
+    for column in &layout.columns {
         match columns.get(&column.name) {
-            None => store.execute(&ddl::add_column(table, &column)).await?,
+            None => missing.push(work(ddl::add_column(table, column), Effort::Online)),
             Some(kind) if *kind == column.kind => {}
+            Some(kind) if widens(kind, &column.kind) => {
+                missing.push(work(ddl::modify_column(table, column), Effort::Rewrite));
+            }
             Some(kind) => {
                 return Err(schema_error(format!(
                     "column {:?} of table {:?} is {kind} instead of {}: rename one of them",
@@ -82,12 +119,53 @@ pub(super) async fn fit(store: &ClickHouse, layout: Layout<'_>) -> Result<(), St
         .bind(table.name().as_str());
     let existing: Existing = store.in_time(query.fetch_one()).await?;
     existing.check(table, layout.partition_key.as_deref())?;
-    store.execute(&ddl::add_cut_index(table)).await?;
-    // Without the deduplication window a token means nothing.
-    match ddl::add_settings(table, &existing.engine_full) {
-        Some(statement) => store.execute(&statement).await,
-        None => Ok(()),
+    let indexes = existing_indexes(store, table).await?;
+    if !indexes.contains(ddl::CUT_INDEX) {
+        missing.push(work(ddl::add_cut_index(table), Effort::Online));
     }
+    for index in ddl::named_indexes(table).iter().filter(|index| !indexes.contains(&index.name)) {
+        missing.extend(ddl::add_index(table, index).map(|statement| work(statement, Effort::Online)));
+    }
+    // Without the deduplication window a token means nothing.
+    missing.extend(ddl::add_settings(table, &existing.engine_full).map(|it| work(it, Effort::Online)));
+    Ok(missing)
+}
+
+/// Whether every value of a column of type `from` is one of type `to`, as ClickHouse writes types.
+fn widens(from: &str, to: &str) -> bool {
+    let inner = |kind: &str, around: &str| {
+        kind.strip_prefix(around).and_then(|kind| kind.strip_suffix(')')).map(str::to_owned)
+    };
+    let plain = |kind: &str| {
+        let kind = inner(kind, "LowCardinality(").unwrap_or_else(|| kind.to_owned());
+        match inner(&kind, "Nullable(") {
+            Some(kind) => (kind, true),
+            None => (kind, false),
+        }
+    };
+    let digits = |kind: &str| {
+        kind.strip_prefix("DateTime64(").and_then(|rest| rest.split([',', ')']).next()?.parse::<u8>().ok())
+    };
+    let ((from, from_null), (to, to_null)) = (plain(from), plain(to));
+    if from_null && !to_null {
+        return false;
+    }
+    match (digits(&from), digits(&to)) {
+        (Some(from), Some(to)) => from <= to,
+        (None, None) => from == to || (from == "Int32" && to == "Int64"),
+        _ => false,
+    }
+}
+
+/// The names of the table's indexes.
+async fn existing_indexes(store: &ClickHouse, table: &TableDef) -> Result<HashSet<String>, StoreError> {
+    let query = store
+        .outside
+        .0
+        .query("SELECT name FROM system.data_skipping_indices WHERE database = ? AND table = ?")
+        .bind(store.database.as_str())
+        .bind(table.name().as_str());
+    Ok(store.in_time(query.fetch_all::<String>()).await?.into_iter().collect())
 }
 
 /// Names and types of the table's columns; empty when there is no such table.
@@ -197,6 +275,30 @@ mod tests {
             ("MergeTree ORDER BY time SETTINGS replicated_deduplication_window = 0", ""),
         ] {
             check(engine, partition_key).unwrap();
+        }
+    }
+
+    #[test]
+    fn types_only_widen() {
+        for (from, to) in [
+            ("Int32", "Int64"),
+            ("Nullable(Int32)", "Nullable(Int64)"),
+            ("String", "LowCardinality(String)"),
+            ("LowCardinality(Nullable(String))", "Nullable(String)"),
+            ("String", "Nullable(String)"),
+            ("DateTime64(3, 'UTC')", "Nullable(DateTime64(9, 'UTC'))"),
+        ] {
+            assert!(widens(from, to), "{from} {to}");
+        }
+        for (from, to) in [
+            ("Int64", "Int32"),
+            ("Nullable(Int32)", "Int64"),
+            ("Int32", "Float64"),
+            ("String", "Int64"),
+            ("DateTime64(9, 'UTC')", "DateTime64(6, 'UTC')"),
+            ("Map(String, String)", "String"),
+        ] {
+            assert!(!widens(from, to), "{from} {to}");
         }
     }
 

@@ -48,11 +48,13 @@ fn evolve(
 ) -> Result<Option<TableDef>, String> {
     let existing =
         TableDef::from_spec(table.tenant.clone(), existing, version).map_err(|error| error.to_string())?;
-    match compare(&existing, table)? {
+    match compare(&existing, table).map_err(|reason| reason.to_string())? {
         Change::None => Ok(None),
-        Change::Compatible(spec) => TableDef::from_spec(table.tenant.clone(), *spec, version + 1)
+        Change::Online(spec) => TableDef::from_spec(table.tenant.clone(), *spec, version + 1)
             .map(Some)
             .map_err(|error| error.to_string()),
+        // The numbered steps do that, where it is needed.
+        Change::Rewriting { because, .. } => Err(because.join(", ")),
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) const TIMESCALE: &[Step] = &[
     step!(Timescale, "timescale", 9, "0009_dead_letter_states", administrator: false),
     step!(Timescale, "timescale", 10, "0010_tiering", administrator: false),
     step!(Timescale, "timescale", 11, "0011_observability_events", administrator: false),
+    step!(Timescale, "timescale", 12, "0012_registry_notices", administrator: false),
+    step!(Timescale, "timescale", 13, "0013_routes", administrator: false),
 ];
 
 /// The steps of ClickHouse, in order.

@@ -9,15 +9,19 @@
 //! | with a time column | a hypertable, a chunk per `partition_seconds`, an index on the time column |
 //! | of kind `traces` with a `trace_id` | besides, 4 hash partitions by `trace_id` and an index on (`trace_id`, time) |
 //! | of kind `metrics` with a `metric` | besides, an index on (`metric`, time) |
+//! | with `hash` | besides, hash partitions by that column |
+//! | with `indexes` | besides, these, see [`crate::registry::IndexDef`] |
 //! | with a key | a plain table with that primary key |
 
 use crate::registry::builtin::DEAD_LETTERS;
-use crate::registry::{ColumnDef, ColumnType, TableDef, TableKind};
+use crate::registry::{ColumnDef, ColumnType, IndexDef, IndexPurpose, TableDef, TableKind};
 
 /// Width of a chunk when the definition does not say: one day.
 const DEFAULT_PARTITION_SECONDS: u32 = 86_400;
 /// Hash partitions of a traces table.
-const HASH_PARTITIONS: u32 = 4;
+const HASH_PARTITIONS: u16 = 4;
+/// Longest name that Postgres keeps whole.
+const MAX_NAME_BYTES: usize = 63;
 
 /// A column as Postgres knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub(super) struct PostgresColumn {
     /// As `format_type` writes it.
     pub(super) kind: &'static str,
     pub(super) not_null: bool,
-    pub(super) default: Option<&'static str>,
+    pub(super) default: Option<String>,
 }
 
 /// The columns of a table in Postgres, companions included, in the order of COPY.
@@ -64,12 +68,16 @@ fn postgres_column(column: &ColumnDef) -> PostgresColumn {
         ColumnType::BigIntArray => ("bigint[]", Some("'{}'::bigint[]")),
         ColumnType::TextArray => ("text[]", Some("'{}'::text[]")),
     };
+    let default = match column.default_value() {
+        Some(value) => Some(value.to_string()),
+        None => default.map(str::to_owned),
+    };
     PostgresColumn { name: column.name.to_string(), kind, not_null: !column.holds_null(), default }
 }
 
 impl PostgresColumn {
     fn definition(&self) -> String {
-        let default = self.default.map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
+        let default = self.default.as_ref().map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
         let null = if self.not_null { " NOT NULL" } else { "" };
         format!("\"{}\" {}{null}{default}", self.name, self.kind)
     }
@@ -92,14 +100,99 @@ pub(super) fn create(table: &TableDef) -> Vec<String> {
              create_default_indexes => false, if_not_exists => true)",
             time.name
         ));
-        if is_hashed(table) {
+        if let Some((column, partitions)) = hash_dimension(table) {
             statements.push(format!(
-                "SELECT add_dimension('{name}', by_hash('trace_id', {HASH_PARTITIONS}), if_not_exists => true)"
+                "SELECT add_dimension('{name}', by_hash('{column}', {partitions}), if_not_exists => true)"
             ));
         }
     }
     statements.extend(indexes(table));
+    statements.extend(table.spec.indexes.iter().map(|index| create_index(table, index, Build::AtOnce)));
     statements
+}
+
+/// The name of an index in Postgres, where the indexes of all tables share one space.
+pub(super) fn index_name(table: &TableDef, index: &IndexDef) -> String {
+    // Postgres cuts names at 63 bytes, the end of which tells indexes apart.
+    let name = format!("{}_{}_idx", table.name(), index.name);
+    if name.len() <= MAX_NAME_BYTES {
+        return name;
+    }
+    let start: String =
+        table.name().as_str().chars().take(MAX_NAME_BYTES - 14 - index.name.as_str().len()).collect();
+    format!("{start}_{:08x}_{}_idx", crc32fast::hash(table.name().as_str().as_bytes()), index.name)
+}
+
+/// How an index is made beside those who write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// Nobody writes yet.
+    AtOnce,
+    /// In two passes, for plain tables.
+    Concurrently,
+    /// By a transaction for each chunk: hypertables have no other way. Writers of one chunk wait while it is its turn.
+    ByChunk,
+}
+
+/// The statement that makes an index of a table with rows. It takes no transaction around it.
+pub(super) fn add_index(table: &TableDef, index: &IndexDef) -> String {
+    let build = if partition_column(table).is_some() { Build::ByChunk } else { Build::Concurrently };
+    create_index(table, index, build)
+}
+
+/// The statement that drops what is left of an index that was not finished.
+pub(super) fn drop_index(table: &TableDef, index: &IndexDef) -> String {
+    format!("DROP INDEX IF EXISTS \"{}\"", index_name(table, index))
+}
+
+/// The statement that widens a column, for which Postgres writes all rows anew.
+pub(super) fn widen_column(table: &TableDef, column: &PostgresColumn) -> String {
+    format!("ALTER TABLE {} ALTER COLUMN \"{}\" TYPE {}", table.name().quoted(), column.name, column.kind)
+}
+
+/// The statements that let columns be NULL that could not be before.
+pub(super) fn relaxed_columns(previous: &TableDef, table: &TableDef) -> Vec<String> {
+    let was_strict = |column: &PostgresColumn| {
+        columns(previous).iter().any(|before| before.name == column.name && before.not_null)
+    };
+    let relaxed = columns(table).into_iter().filter(|column| !column.not_null && was_strict(column));
+    let name = table.name().quoted();
+    relaxed
+        .map(|column| format!("ALTER TABLE {name} ALTER COLUMN \"{}\" DROP NOT NULL", column.name))
+        .collect()
+}
+
+/// The statement that gives chunks to come another width, if the definition does.
+pub(super) fn new_chunk_width(previous: &TableDef, table: &TableDef) -> Option<String> {
+    let (before, after) = (previous.spec.partition_seconds, table.spec.partition_seconds);
+    let seconds = after.filter(|_| before != after && partition_column(table).is_some())?;
+    let name = table.name().quoted();
+    Some(format!("SELECT set_chunk_time_interval('{name}', INTERVAL '{seconds} seconds')"))
+}
+
+fn create_index(table: &TableDef, index: &IndexDef, build: Build) -> String {
+    let quoted: Vec<String> = index.columns.iter().map(|column| column.quoted()).collect();
+    let columns = quoted.join(", ");
+    let (method, columns) = match index.purpose {
+        IndexPurpose::Equality => {
+            let time = partition_column(table).filter(|time| !index.columns.contains(&time.name));
+            let time = time.map(|time| format!(", {} DESC", time.name.quoted())).unwrap_or_default();
+            ("btree", format!("{columns}{time}"))
+        }
+        IndexPurpose::Range => ("btree", columns),
+        IndexPurpose::Labels => ("gin", format!("{columns} jsonb_path_ops")),
+        IndexPurpose::Words => ("gin", format!("to_tsvector('simple', {columns})")),
+    };
+    let (concurrently, with) = match build {
+        Build::AtOnce => ("", ""),
+        Build::Concurrently => ("CONCURRENTLY ", ""),
+        Build::ByChunk => ("", " WITH (timescaledb.transaction_per_chunk)"),
+    };
+    format!(
+        "CREATE INDEX {concurrently}IF NOT EXISTS \"{}\" ON {} USING {method} ({columns}){with}",
+        index_name(table, index),
+        table.name().quoted()
+    )
 }
 
 /// The statement that adds a column to an existing table.
@@ -127,7 +220,15 @@ fn partition_column(table: &TableDef) -> Option<&ColumnDef> {
     table.time_column().and_then(|at| table.columns().get(at))
 }
 
-fn is_hashed(table: &TableDef) -> bool {
+/// The column and the number of the hash partitions.
+fn hash_dimension(table: &TableDef) -> Option<(&str, u16)> {
+    match &table.spec.hash {
+        Some(hash) => Some((hash.column.as_str(), hash.partitions)),
+        None => is_found_by_trace(table).then_some(("trace_id", HASH_PARTITIONS)),
+    }
+}
+
+fn is_found_by_trace(table: &TableDef) -> bool {
     table.spec.kind == TableKind::Traces && has_text(table, "trace_id", false)
 }
 
@@ -147,7 +248,7 @@ fn indexes(table: &TableDef) -> Vec<String> {
     };
     let time = time.name.quoted();
     let mut statements = vec![index("time", &format!("{time} DESC"))];
-    if is_hashed(table) {
+    if is_found_by_trace(table) {
         statements.push(index("trace_id", &format!("\"trace_id\", {time} DESC")));
     }
     if table.spec.kind == TableKind::Metrics && has_text(table, "metric", true) {

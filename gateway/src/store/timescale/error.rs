@@ -61,6 +61,10 @@ pub(crate) fn from_postgres(error: &tokio_postgres::Error) -> StoreError {
              shared_preload_libraries, and run CREATE EXTENSION timescaledb as a superuser"
         ));
     }
+    if *state == SqlState::PROTOCOL_VIOLATION {
+        // What a COPY says of a value that has fewer bytes than its column's type.
+        return schema_error(reason);
+    }
     let class = state.code().get(..2).unwrap_or_default();
     match class {
         // 40 rollback, 53 resources, 55 object in use, 25 read-only.

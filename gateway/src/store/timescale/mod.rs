@@ -18,11 +18,14 @@ mod error;
 pub(crate) mod fence;
 mod keyed;
 pub mod letters;
+mod notices;
 pub mod pool;
 mod prepare;
 mod progress;
 mod read;
 mod table_registry;
+mod table_routes;
+mod widened;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -42,12 +45,13 @@ use self::progress::{Advance, Session};
 #[cfg(test)]
 pub(crate) use self::progress::{Judgement, judge};
 use super::read::{ReadQuery, RowStream};
-use super::{Cut, Store, StoreError};
+use super::{Cut, Store, StoreError, TableChange, Work};
 use crate::config::TimescaleConfig;
 use crate::fault_point::{self, Point, Step};
 use crate::registry::{StoreKind, TableBatch, TableDef};
 
-pub use table_registry::{RegistryRow, TableLock, TableRegistry};
+pub use notices::RegistryNotices;
+pub use table_registry::{PastVersion, RegistryRow, TableLock, TableRegistry};
 
 /// The store in Postgres.
 #[derive(Debug)]
@@ -140,6 +144,40 @@ impl Timescale {
         committed
     }
 
+    /// Writes the cut as its own version of the table says.
+    async fn write_once(&self, cut: &Cut) -> Result<(), StoreError> {
+        let pending = if cut.rows.table().is_keyed() {
+            let batch = cut.rows.to_batch().map_err(|error| data_error(error.to_string()))?;
+            Some(self.pending(&batch)?)
+        } else {
+            None
+        };
+        let mut client = connection(&self.ingest).await?;
+        let mut session = None;
+        let write = self.write_cut(&mut client, cut, pending.as_ref(), &mut session);
+        let Ok(written) = tokio::time::timeout(self.write_timeout, write).await else {
+            // Whatever is wrong with this connection, nobody shall get it again.
+            drop(Object::take(client));
+            if let Some(session) = session {
+                abandoned::end(&self.ingest, session, self.write_timeout).await;
+            }
+            return Err(self.no_answer());
+        };
+        match &written {
+            // Rows of tables with a key may be gone as well.
+            Err(StoreError::Regressed { .. }) => self.remembered.lock().forget(),
+            // A COPY that is refused before it began leaves one answer too many behind (tokio-postgres ends it twice), which
+            // the next statement on the connection would take for its own.
+            Err(StoreError::Schema { .. }) => drop(Object::take(client)),
+            _ => {}
+        }
+        written?;
+        if let Some(pending) = pending {
+            self.remembered.lock().committed(pending, Instant::now());
+        }
+        Ok(())
+    }
+
     fn pending(&self, batch: &TableBatch) -> Result<Pending, StoreError> {
         let pending = self.remembered.lock().pending(batch, Instant::now());
         pending.map_err(|error| data_error(error.to_string()))
@@ -164,37 +202,25 @@ impl Store for Timescale {
         ddl::create(table).into_iter().chain(grants).collect()
     }
 
-    async fn prepare(&self, table: &TableDef) -> Result<(), StoreError> {
-        prepare::prepare(&self.ddl, table).await
+    async fn plan(&self, change: &TableChange<'_>) -> Result<Vec<Work>, StoreError> {
+        prepare::plan(&self.ddl, change).await
+    }
+
+    async fn change(&self, change: &TableChange<'_>) -> Result<(), StoreError> {
+        prepare::prepare(&self.ddl, change).await
     }
 
     async fn write(&self, cut: &Cut) -> Result<(), StoreError> {
-        let pending = if cut.rows.table().is_keyed() {
-            let batch = cut.rows.to_batch().map_err(|error| data_error(error.to_string()))?;
-            Some(self.pending(&batch)?)
-        } else {
-            None
-        };
-        let mut client = connection(&self.ingest).await?;
-        let mut session = None;
-        let write = self.write_cut(&mut client, cut, pending.as_ref(), &mut session);
-        let Ok(written) = tokio::time::timeout(self.write_timeout, write).await else {
-            // Whatever is wrong with this connection, nobody shall get it again.
-            drop(Object::take(client));
-            if let Some(session) = session {
-                abandoned::end(&self.ingest, session, self.write_timeout).await;
+        match self.write_once(cut).await {
+            // Perhaps the table has another version than the cut by now.
+            Err(error @ (StoreError::Data { .. } | StoreError::Schema { .. })) => {
+                match widened::widened(&self.ingest, &cut.rows).await? {
+                    Some(rows) => self.write_once(&Cut { rows, ..cut.clone() }).await,
+                    None => Err(error),
+                }
             }
-            return Err(self.no_answer());
-        };
-        if let Err(StoreError::Regressed { .. }) = written {
-            // Rows of tables with a key may be gone as well.
-            self.remembered.lock().forget();
+            written => written,
         }
-        written?;
-        if let Some(pending) = pending {
-            self.remembered.lock().committed(pending, Instant::now());
-        }
-        Ok(())
     }
 
     fn is_redundant(&self, batch: &TableBatch) -> bool {

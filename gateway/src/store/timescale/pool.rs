@@ -74,6 +74,16 @@ pub(super) async fn connection(pool: &Pool) -> Result<Object, StoreError> {
     pool.get().await.map_err(|error| from_pool(&error))
 }
 
+/// The settings of a connection outside of the pools, and whether it is encrypted.
+pub(super) fn settings(
+    config: &TimescaleConfig,
+    purpose: Purpose,
+) -> Result<(PostgresConfig, bool), StoreError> {
+    let postgres = postgres_config(config, purpose)?;
+    let is_encrypted = postgres.get_ssl_mode() == SslMode::Require;
+    Ok((postgres, is_encrypted))
+}
+
 fn postgres_config(config: &TimescaleConfig, purpose: Purpose) -> Result<PostgresConfig, StoreError> {
     let mut postgres: PostgresConfig = config.url.reveal().parse().map_err(|_| {
         unavailable("timescale.url cannot be read: write postgres://USER[:PASSWORD]@HOST:PORT/DATABASE")

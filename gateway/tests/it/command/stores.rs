@@ -112,3 +112,69 @@ async fn tables_are_registered_listed_and_shown() {
     assert_eq!(bad.code, Some(1));
     assert!(bad.stderr.contains("unknown field `table`"), "{}", bad.stderr);
 }
+
+/// Scenario: a directory of definitions is compared and applied, changed and compared again; then one of them contradicts
+/// its table.
+/// Guarantees: `diff` says what `apply` then does, with the statements; a rewriting change needs its word; of a directory
+/// with a definition that is refused nothing is applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_under_version_control_are_compared_and_applied() {
+    let databases = Databases::migrated().await;
+    let variables = variables(&databases);
+    let variables = borrowed(&variables);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let write = |name: &str, definition: serde_json::Value| {
+        std::fs::write(directory.path().join(name), definition.to_string()).unwrap();
+    };
+    let columns = |kind: &str, more: &[&str]| {
+        let mut columns =
+            serde_json::json!([{"name": "time", "type": "timestamp"}, {"name": "n", "type": kind}]);
+        for name in more {
+            columns.as_array_mut().unwrap().push(serde_json::json!({"name": name, "type": "text"}));
+        }
+        columns
+    };
+    write("a.json", serde_json::json!({"table_name": "orders", "columns": columns("integer", &[])}));
+    write(
+        "b.json",
+        serde_json::json!({"table_name": "visits", "store": "clickhouse", "columns": columns("bigint", &[])}),
+    );
+    std::fs::write(directory.path().join("README"), "no definition").unwrap();
+
+    let diff = run(&["schema", "diff", path], &variables);
+    assert_eq!(diff.code, Some(0), "{}", diff.stderr);
+    assert!(diff.stdout.contains("orders: to be created in timescale\n    CREATE TABLE"), "{}", diff.stdout);
+    assert_eq!(run(&["schema", "diff", "--check", path], &variables).code, Some(1));
+    let applied = run(&["schema", "apply", path], &variables);
+    assert_eq!(
+        applied.stdout, "created orders in timescale, version 1\ncreated visits in clickhouse, version 1\n",
+        "{}",
+        applied.stderr
+    );
+    let clean = run(&["schema", "diff", "--check", path], &variables);
+    assert_eq!((clean.code, clean.stdout.as_str()), (Some(0), "orders: unchanged\nvisits: unchanged\n"));
+
+    write("a.json", serde_json::json!({"table_name": "orders", "columns": columns("bigint", &["city"])}));
+    let refused = run(&["schema", "apply", path], &variables);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stdout.contains("orders: refused: ") && refused.stdout.contains("visits: unchanged"),
+        "{}",
+        refused.stdout
+    );
+    let diff = run(&["schema", "diff", "--allow", "rewrite", path], &variables);
+    assert!(diff.stdout.contains("orders: to evolve to version 2 in timescale"), "{}", diff.stdout);
+    assert!(diff.stdout.contains("ADD COLUMN IF NOT EXISTS \"city\" text;"), "{}", diff.stdout);
+    assert!(diff.stdout.contains("TYPE bigint;"), "{}", diff.stdout);
+    let applied = run(&["schema", "apply", "--allow", "rewrite", path], &variables);
+    assert!(applied.stdout.starts_with("evolved orders in timescale, version 2\n"), "{}", applied.stderr);
+
+    write("c.json", serde_json::json!({"table_name": "orders", "columns": columns("bigint", &[])}));
+    let twice = run(&["schema", "apply", path], &variables);
+    assert!(
+        twice.code == Some(1) && twice.stderr.contains("defines table \"orders\" as well"),
+        "{}",
+        twice.stderr
+    );
+}

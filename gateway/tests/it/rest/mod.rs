@@ -3,7 +3,6 @@
 mod arrow;
 mod bad_input;
 mod http;
-mod registry;
 mod round_trip;
 mod vector;
 

@@ -214,7 +214,8 @@ async fn errors_say_what_to_do_next() {
     let store = Timescale::new(&databases.config().timescale).unwrap();
     let table = sample::table("timescale", "errors");
     let good = cut(sample::batch(&table, &sample::samples(2)));
-    assert!(matches!(store.write(&good).await, Err(StoreError::Schema { .. })));
+    let missing = store.write(&good).await.unwrap_err();
+    assert!(matches!(missing, StoreError::Schema { .. }), "{missing}");
 
     store.prepare(&table).await.unwrap();
     let mut bad = sample::samples(3);

@@ -45,12 +45,17 @@ pub(super) fn cold(table: &TableDef) -> Result<Arc<TableDef>, TableError> {
         name: Identifier::known(MOVE_COLUMN),
         kind: ColumnType::BigInt,
         nullable: false,
+        default: None,
+        label: None,
     });
     let spec = TableSpec {
         table_name: table_name(table),
         store: StoreKind::ClickHouse,
         columns,
         labels: None,
+        // Sorted and indexed in its own way.
+        indexes: Vec::new(),
+        hash: None,
         partition_seconds: None,
         tiering: None,
         ..table.spec.clone()
@@ -59,12 +64,19 @@ pub(super) fn cold(table: &TableDef) -> Result<Arc<TableDef>, TableError> {
 }
 
 fn cold_columns(table: &TableDef, column: &ColumnDef) -> Vec<ColumnDef> {
-    let of_kind = |kind| ColumnDef { kind, ..column.clone() };
+    // A row has the promoted labels that it had in Timescale.
+    let of_kind = |kind| ColumnDef { kind, label: None, ..column.clone() };
     match column.kind {
         ColumnType::TimestampMs | ColumnType::TimestampUs => vec![of_kind(ColumnType::TimestampUs)],
         ColumnType::TimestampNs => vec![
             of_kind(ColumnType::TimestampUs),
-            ColumnDef { name: column.name.with_suffix("_nanos"), kind: ColumnType::Integer, nullable: true },
+            ColumnDef {
+                name: column.name.with_suffix("_nanos"),
+                kind: ColumnType::Integer,
+                nullable: true,
+                default: None,
+                label: None,
+            },
         ],
         ColumnType::Text if has_few_words(table, column) => vec![of_kind(ColumnType::LowCardinalityText)],
         ColumnType::Double
@@ -79,7 +91,7 @@ fn cold_columns(table: &TableDef, column: &ColumnDef) -> Vec<ColumnDef> {
         | ColumnType::Json
         | ColumnType::DoubleArray
         | ColumnType::BigIntArray
-        | ColumnType::TextArray => vec![column.clone()],
+        | ColumnType::TextArray => vec![of_kind(column.kind)],
     }
 }
 

@@ -1,18 +1,20 @@
 //! `tidewell schema`: the tables of the registry listed, shown and registered, through the same code that serves
-//! `POST /schema/register`.
+//! `POST /schema/register`; a directory of definitions compared with the registry and applied ([`directory`]).
+
+mod directory;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{CommandError, Files, output};
 use crate::config::Config;
 use crate::observe::logging;
 use crate::receive::schema::{MAX_DEFINITION_BYTES, read_definition};
-use crate::registry::{Registry, TableDef, TableSpec, Tenant};
+use crate::registry::{Effort, Registered, Registration, Registry, TableDef, TableSpec, Tenant};
 use crate::store::Store;
 use crate::store::clickhouse::ClickHouse;
 use crate::store::timescale::{TableRegistry, Timescale};
@@ -40,7 +42,41 @@ pub(super) enum SchemaCommand {
     Register {
         /// File with the definition as JSON; - for standard input
         file: PathBuf,
+        #[command(flatten)]
+        allowed: Allowed,
     },
+    /// Say what applying the definitions of a directory would do, and the statements for it
+    Diff {
+        /// Directory with a definition as JSON in each file that ends in .json
+        directory: PathBuf,
+        #[command(flatten)]
+        allowed: Allowed,
+        /// Exit with 1 when anything would be done
+        #[arg(long)]
+        check: bool,
+    },
+    /// Register every definition of a directory, or none when one of them is refused
+    Apply {
+        /// Directory with a definition as JSON in each file that ends in .json
+        directory: PathBuf,
+        #[command(flatten)]
+        allowed: Allowed,
+    },
+}
+
+/// What the stores may do.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Allowed {
+    /// Allow what the store can only do by writing all rows of a table anew
+    #[arg(long, value_name = "EFFORT", value_parser = ["rewrite"])]
+    allow: Option<String>,
+}
+
+impl Allowed {
+    fn registration(&self, author: &str) -> Registration {
+        let allowed = if self.allow.is_some() { Effort::Rewrite } else { Effort::Online };
+        Registration { author: author.to_owned(), allowed, ..Registration::default() }
+    }
 }
 
 pub(super) async fn run(command: SchemaCommand, files: &Files) -> Result<ExitCode, CommandError> {
@@ -60,8 +96,8 @@ pub(super) async fn run(command: SchemaCommand, files: &Files) -> Result<ExitCod
                 return Err(CommandError::NoTable(table));
             };
             let text = if ddl {
-                let statements = registry.ddl(&tenant, table.spec.clone())?;
-                statements
+                registry
+                    .ddl(&table)?
                     .into_iter()
                     .map(|statement| format!("{};\n", statement.trim_end_matches(';')))
                     .collect()
@@ -70,26 +106,39 @@ pub(super) async fn run(command: SchemaCommand, files: &Files) -> Result<ExitCod
             };
             output(&text)?;
         }
-        SchemaCommand::Register { file } => {
-            let spec = registry.completed(&tenant, definition(&file)?).await?;
-            let (done, table) = registry.register(&tenant, spec, AUTHOR).await?;
-            output(&format!(
-                "{} {} in {}, version {}\n",
-                done.name(),
-                table.name(),
-                table.store().name(),
-                table.version
-            ))?;
+        SchemaCommand::Register { file, allowed } => {
+            let spec = definition(&file)?;
+            let (done, table) = registry.register(&tenant, spec, allowed.registration(AUTHOR)).await?;
+            output(&registered(done, &table))?;
+        }
+        SchemaCommand::Diff { directory, allowed, check } => {
+            let differences = directory::compare(&registry, &tenant, &directory, &allowed).await?;
+            output(&differences.to_string())?;
+            let is_clean = if check { !differences.is_any() } else { !differences.is_refused() };
+            return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        SchemaCommand::Apply { directory, allowed } => {
+            let differences = directory::compare(&registry, &tenant, &directory, &allowed).await?;
+            if differences.is_refused() {
+                output(&differences.to_string())?;
+                return Ok(ExitCode::FAILURE);
+            }
+            directory::apply(&registry, &tenant, differences, &allowed).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn registry(config: &Config) -> Result<Registry, CommandError> {
+fn registered(done: Registered, table: &TableDef) -> String {
+    let (name, store) = (table.name(), table.store().name());
+    format!("{} {name} in {store}, version {}\n", done.name(), table.version)
+}
+
+fn registry(config: &Config) -> Result<Arc<Registry>, CommandError> {
     let timescale = Timescale::new(&config.timescale)?;
     let rows = TableRegistry::new(timescale.ddl_pool().clone());
     let stores: [Arc<dyn Store>; 2] = [Arc::new(timescale), Arc::new(ClickHouse::new(&config.clickhouse)?)];
-    Ok(Registry::new(rows, stores, None)?)
+    Ok(Arc::new(Registry::new(rows, stores, None)?))
 }
 
 fn definition(file: &Path) -> Result<TableSpec, CommandError> {
