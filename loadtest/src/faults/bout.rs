@@ -19,6 +19,7 @@ use super::record::{Identity, Kind, Record, Run};
 use super::sender::{Manner, Sender, Stop};
 use super::verdict::{Verdict, judge};
 use super::world::{World, wait_for};
+use crate::scrape;
 
 /// A fresh record has to be in both stores within this time after the last fault.
 const LIVENESS: Duration = Duration::from_secs(10);
@@ -256,7 +257,12 @@ impl Settled<'_> {
     /// Waits until the gateways have delivered everything and holds the stores against the ledger.
     pub(super) async fn verdict(&mut self) -> Result<Verdict> {
         for gateway in &mut self.gateways {
+            let http = gateway.setup.address.http;
             let drained = wait_for("the gateway delivers what it holds", DRAINING, || async {
+                // While it reads its logs it knows of nothing that is in them.
+                if !scrape::is_ready(http).await {
+                    bail!("it is not ready")
+                }
                 let left = gateway.scrape().await?.undelivered()?;
                 if left > 0.0 {
                     bail!("{left} are left")
