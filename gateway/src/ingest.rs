@@ -258,10 +258,9 @@ impl Ingest {
         let (readiness, _) = watch::channel(Readiness::Starting);
         let memory = MemoryBudget::new(limits.in_flight_bytes, limits.caller_share_percent);
         let logs = Arc::clone(&delivery);
-        let logs = move |log, bytes| LogLoad {
-            share: logs.load(log),
-            fits: logs.fits(log, bytes),
-            lag: logs.lag(log),
+        let logs = move |log, bytes| {
+            let (share, fits) = logs.load_before(log, bytes);
+            LogLoad { share, fits, lag: logs.lag(log) }
         };
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {

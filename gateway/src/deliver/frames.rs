@@ -85,19 +85,13 @@ impl Frames {
     /// Adds rows of a frame that are on their way, before the reader has come to it: those of a cut that was made before
     /// a restart.
     pub(super) fn add(&self, position: Position, rows: usize) {
-        let mut state = self.state.lock();
-        state.rows += rows;
-        state.open.entry(position).or_default().rows += rows;
+        self.state.lock().add(position, rows, 0);
     }
 
     /// The reader has handed out `rows` rows of the frame, which take `bytes`, and goes on behind it.
     pub(super) fn hand_out(&self, position: Position, rows: usize, bytes: usize) {
         let mut state = self.state.lock();
-        state.rows += rows;
-        state.bytes += bytes;
-        let open = state.open.entry(position).or_default();
-        open.rows += rows;
-        open.bytes += bytes;
+        state.add(position, rows, bytes);
         state.next = position.next();
         if state.complete(position) {
             drop(state);
@@ -107,14 +101,7 @@ impl Frames {
 
     /// What stood for the rows of a frame that could not be decoded is replaced by its rows.
     pub(super) fn replace(&self, position: Position, rows: usize, bytes: usize) {
-        {
-            let mut state = self.state.lock();
-            state.rows += rows;
-            state.bytes += bytes;
-            let open = state.open.entry(position).or_default();
-            open.rows += rows;
-            open.bytes += bytes;
-        }
+        self.state.lock().add(position, rows, bytes);
         self.settle(position, UNDECODED, Refusals::default());
     }
 
@@ -219,6 +206,15 @@ impl Refusals {
 }
 
 impl State {
+    /// Rows of a frame are on their way.
+    fn add(&mut self, position: Position, rows: usize, bytes: usize) {
+        self.rows += rows;
+        self.bytes += bytes;
+        let open = self.open.entry(position).or_default();
+        open.rows += rows;
+        open.bytes += bytes;
+    }
+
     /// Takes the frame out when it has no rows left.
     fn complete(&mut self, position: Position) -> bool {
         if self.open.get(&position).is_none_or(|open| open.rows > 0) {

@@ -225,15 +225,11 @@ impl Delivery {
         drop(self.prepared[store as usize].subscribe().wait_for(|prepared| *prepared).await);
     }
 
-    /// How full the log of a store is: 1 is full.
-    pub fn load(&self, log: LogName) -> f64 {
-        self.feed(log).map_or(0.0, |feed| feed.log.load())
-    }
-
-    /// Whether a log has room for a frame with a body of so many bytes, beside what still has to be stored. It says so of one
-    /// that it never takes as well: that is no question of load.
-    pub fn fits(&self, log: LogName, bytes: u64) -> bool {
-        self.feed(log).is_none_or(|feed| feed.log.fits(bytes))
+    /// The share of a log's space that is used by what still has to be stored, 1 being full, and whether there is room beside
+    /// that for a frame with a body of so many bytes. It says so of one that it never takes as well: that is no question
+    /// of load.
+    pub fn load_before(&self, log: LogName, body_bytes: u64) -> (f64, bool) {
+        self.feed(log).map_or((0.0, true), |feed| feed.log.load_before(body_bytes))
     }
 
     /// How long the oldest rows of a log have been on their way to their store.

@@ -181,20 +181,14 @@ impl<T: Send + Sync + 'static> Log<T> {
         LogStatus { recent_bytes: self.ring.lock().bytes(), ..LogStatus::of(&self.directory) }
     }
 
-    /// The share of the budget that is used by what may not be removed: 1 is full. Cheap enough for every request.
-    pub fn load(&self) -> f64 {
+    /// The share of the budget that is used by what may not be removed, 1 being full, and whether a frame with a body of so many
+    /// bytes fits beside that, or never will. Cheap enough for every request.
+    pub fn load_before(&self, body_bytes: u64) -> (f64, bool) {
+        let options = &self.directory.options;
         let needed = self.directory.with(|state| state.segments.needed(state.durable_end));
-        share(needed, self.directory.options.max_bytes)
-    }
-
-    /// Whether a frame with a body of so many bytes fits beside what may not be removed, or never will.
-    pub fn fits(&self, body_bytes: u64) -> bool {
-        let max_bytes = self.directory.options.max_bytes;
-        if body_bytes > longest_body(&self.directory.options) {
-            return true;
-        }
-        let needed = self.directory.with(|state| state.segments.needed(state.durable_end));
-        needed.saturating_add(frame_bytes(body_bytes)) <= max_bytes
+        let fits = body_bytes > longest_body(options)
+            || needed.saturating_add(frame_bytes(body_bytes)) <= options.max_bytes;
+        (share(needed, options.max_bytes), fits)
     }
 
     /// Writes and syncs what is under way, and ends the writer. Appends are refused from now on. Returns after five
